@@ -1,0 +1,1 @@
+"""Stage 6, what it means: records in, tables, intervals and pictures out."""

@@ -1,0 +1,46 @@
+"""What can go wrong, one class per stage, each with the exit status that a shell sees.
+
+Everything here is the user's to mend: the command line prints the message without a traceback.
+A mistake of our own stays a `ValueError` or an assertion and keeps its traceback.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class OrchestratorError(Exception):
+    """Root of everything that a user can mend."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class SpecError(OrchestratorError):
+    """The experiment file asks for something that does not exist or contradicts itself.
+
+    Args:
+        mistakes: One line each, `where: what (what was given); what to do`.
+    """
+
+    exit_status: ClassVar[int] = 2
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class InfeasibleError(OrchestratorError):
+    """The machines at hand cannot do what was asked: too few CPUs or GPUs, no writable storage."""
+
+    exit_status: ClassVar[int] = 3
+
+
+class TrainingError(OrchestratorError):
+    """Every run failed, or the only one did."""
+
+    exit_status: ClassVar[int] = 4
+
+
+class RecordError(OrchestratorError):
+    """A name, number or run was asked for that no record knows."""
+
+    exit_status: ClassVar[int] = 2

@@ -1,0 +1,1 @@
+"""Stage 1, what the author asked for: YAML text to a checked spec. Loads nothing heavy."""

@@ -1,0 +1,1 @@
+"""Stage 5, what happened: a journal on the driver's disk, replayed to MLflow."""
