@@ -1,0 +1,92 @@
+"""What a search says, as frozen values: one row per setting, and the answer in words.
+
+Tables, pictures and exports are all derived from these, so that they cannot disagree.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.tracking.record import Scalar, Setting
+
+Interval = tuple[float, float]
+Verdict = Literal["better", "worse", "open"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingSummary:
+    """One setting over its seeds. Scores are in the metric's own unit, accuracies in [0, 1]."""
+
+    setting: Setting
+    label: str
+    """What differs between the settings, by the keys' last parts: `label_smoothing=0.1`."""
+    values: tuple[str, ...]
+    """The same values alone, one per key of `SearchSummary.keys`, as they are printed."""
+    is_baseline: bool
+    scores: Mapping[int, float]
+    """Seed to score, in the order of the search's seeds; finished runs alone."""
+    num_seeds: int
+    """How many seeds were asked for."""
+    unfinished: Mapping[str, int]
+    """What became of the other seeds, to how many of them: `failed`, `stopped`, `waiting`, …"""
+    mean: float | None
+    """None where no run finished."""
+    interval: Interval | None
+    """95 % t interval of this mean alone; None below two seeds."""
+    sd: float | None
+    """Spread over seeds; None below two seeds."""
+    difference: float | None
+    """Mean difference to the baseline, paired by seed; None for the baseline and where nothing
+    is claimed."""
+    difference_interval: Interval | None
+    """95 % interval of the difference, simultaneous over all settings that are compared."""
+    verdict: Verdict | None
+    """None for the baseline and where nothing is claimed."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every seed has a score; only then is anything claimed."""
+        return len(self.scores) == self.num_seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSummary:
+    """One search, compared."""
+
+    label: str
+    """`name#number`."""
+    metric: str
+    maximize: bool
+    keys: tuple[str, ...]
+    """The searched keys that differ between settings, in full, in the spec's order."""
+    key_labels: tuple[str, ...]
+    """The same by their last part, in full where two last parts are equal."""
+    seeds: tuple[int, ...]
+    rows: tuple[SettingSummary, ...]
+    """In the order in which the spec gives the settings."""
+    sd_of_difference: float | None
+    """Spread over seeds of a paired difference, root mean square over the compared settings."""
+    sentence: str
+    notes: tuple[str, ...]
+    """What limits the answer: missing seeds, one seed, an optimistic choice, a bent metric."""
+
+    @property
+    def baseline(self) -> SettingSummary | None:
+        """The row that the others are compared with; None where there is only one setting."""
+        return next((row for row in self.rows if row.is_baseline), None)
+
+    @property
+    def compared(self) -> tuple[SettingSummary, ...]:
+        """The rows that have a difference to the baseline."""
+        return tuple(row for row in self.rows if row.difference is not None)
+
+
+def word_value(value: Scalar) -> str:
+    """A searched value as YAML writes it; numbers to six digits."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)
