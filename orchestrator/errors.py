@@ -44,3 +44,7 @@ class RecordError(OrchestratorError):
     """A name, number or run was asked for that no record knows."""
 
     exit_status: ClassVar[int] = 2
+
+
+class NonFiniteLossError(TrainingError):
+    """A run's loss turned to NaN or infinity."""

@@ -1,0 +1,220 @@
+"""The broker: assignments wait here, reports pass through to the journal, verdicts return.
+
+One asynchronous actor on the driver's node, so that the journal is on the driver's disk. It knows
+runs and lanes and nothing of Ray, Tune or torch; `lanes.py` makes an actor of it. A lane that
+comes back after a death gets its run again; the death is charged to the run of the rank that
+died, and a run is given up at its third charge.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from orchestrator.planning.run_plan import Assignment, RunPlan
+from orchestrator.tracking import journal
+
+MAX_CHARGES: Final = 3
+"""Deaths of its own lane after which a run is given up."""
+
+Ending = dict[str, Any]
+
+
+@dataclass
+class _Run:
+    plan: RunPlan
+    ending: "asyncio.Future[Ending]"
+    attempts: int = 0
+    charges: int = 0
+    started: float = 0.0
+
+
+@dataclass
+class _Lane:
+    generation: str = ""
+    current: str | None = None
+    served: list[str] = field(default_factory=list)
+    """Assignments of this generation, in order: every rank asks for the n-th itself, so that no
+    rank waits inside a collective while there is nothing to do."""
+
+
+class Broker:
+    """Runs in, endings out.
+
+    Args:
+        folder: The search's folder, where the journal is.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._journal = journal.Journal(Path(folder))
+        self._runs: dict[str, _Run] = {}
+        self._queue: deque[str] = deque()
+        self._lanes: dict[str, _Lane] = {}
+        self._changed = asyncio.Condition()
+        self._stopping = asyncio.Event()
+        self._closed = False
+        self._failure = ""
+
+    # What the driver and Tune's clients ask
+
+    async def train(self, plans: Sequence[Mapping[str, Any]]) -> list[Ending]:
+        """Queue runs and wait until all of them have ended; a run already known is only awaited.
+
+        Args:
+            plans: Run plans as plain JSON values.
+
+        Returns:
+            The endings in the order of the plans: `status`, `metrics`, `error`, ….
+        """
+        loop = asyncio.get_running_loop()
+        runs = []
+        for values in plans:
+            plan = RunPlan.from_json(values)
+            if plan.run_id not in self._runs:
+                self._runs[plan.run_id] = _Run(plan, loop.create_future())
+                self._queue.append(plan.run_id)
+            runs.append(self._runs[plan.run_id])
+        if self._stopping.is_set() or self._failure:
+            self._end_waiting()
+        await self._notify()
+        return list(await asyncio.gather(*(asyncio.shield(run.ending) for run in runs)))
+
+    async def stop(self) -> None:
+        """Let nothing new begin and ask what is running to stop at its next step or epoch."""
+        self._stopping.set()
+        self._end_waiting()
+        await self._notify()
+
+    async def abandon(self) -> None:
+        """End every run that has not ended: nobody will hear of it again."""
+        self._stopping.set()
+        for run_id in self._runs:
+            self._end(run_id, status="stopped", error="stopped before it had finished")
+        await self._notify()
+
+    async def close(self) -> None:
+        """Send the lanes home once the queue is empty."""
+        self._closed = True
+        await self._notify()
+
+    async def fail(self, cause: str) -> None:
+        """No lane is left: every run that has not ended fails with this cause."""
+        self._failure = cause
+        for run_id in self._runs:
+            self._end(run_id, status="failed", error=cause)
+        await self._notify()
+
+    # What lanes ask
+
+    async def join(self, lane: str, generation: str, facts: Mapping[str, Any]) -> None:
+        """A lane's ranks are up, for the first time or again after a death.
+
+        Args:
+            lane: The lane's name.
+            generation: Distinguishes these processes from those before a death.
+            facts: What the journal shall know of them: versions, device, process ids.
+        """
+        known = self._lanes.setdefault(lane, _Lane())
+        interrupted = known.current
+        self._lanes[lane] = _Lane(generation)
+        self._journal.append(journal.LANE, lane=lane, facts=dict(facts))
+        if interrupted is not None and not self._runs[interrupted].ending.done():
+            run = self._runs[interrupted]
+            if run.charges >= MAX_CHARGES:
+                self._end(
+                    interrupted,
+                    status="failed",
+                    error=f"its worker died {run.charges} times while training it",
+                )
+            elif self._stopping.is_set():
+                self._end(interrupted, status="stopped", error="stopped")
+            else:
+                self._queue.appendleft(interrupted)
+        await self._notify()
+
+    async def next_assignment(self, lane: str, generation: str, index: int) -> str | None:
+        """The index-th assignment of this lane's generation, as JSON; None to go home."""
+        async with self._changed:
+            while True:
+                here = self._lanes[lane]
+                if here.generation != generation:
+                    return None
+                if index < len(here.served):
+                    return here.served[index]
+                if here.current is None and self._queue:
+                    return self._assign(lane, here)
+                if self._closed:
+                    return None
+                await self._changed.wait()
+
+    async def report(
+        self, lane: str, generation: str, run_id: str, epoch: int, metrics: Mapping[str, float]
+    ) -> str:
+        """Keep one epoch's metrics; `stop` where the run shall not go on."""
+        if self._is_stale(lane, generation, run_id):
+            return "stop"
+        self._journal.append(journal.EPOCH, run=run_id, epoch=epoch, metrics=dict(metrics))
+        return "stop" if self._stopping.is_set() else "continue"
+
+    async def finish(self, lane: str, generation: str, run_id: str, ending: Ending) -> None:
+        """A lane is done with a run, one way or the other."""
+        if self._is_stale(lane, generation, run_id):
+            return
+        self._end(run_id, **ending)
+        await self._notify()
+
+    async def wait_for_stop(self) -> None:
+        """Return once everything shall stop."""
+        await self._stopping.wait()
+
+    async def charge(self, lane: str) -> None:
+        """A rank of this lane died: its run, if any, was there."""
+        current = self._lanes.get(lane, _Lane()).current
+        if current is not None:
+            self._runs[current].charges += 1
+
+    # How it keeps books
+
+    def _is_stale(self, lane: str, generation: str, run_id: str) -> bool:
+        here = self._lanes[lane]
+        return here.generation != generation or here.current != run_id
+
+    def _assign(self, lane: str, here: _Lane) -> str:
+        run_id = self._queue.popleft()
+        run = self._runs[run_id]
+        run.attempts += 1
+        run.started = time.time()
+        here.current = run_id
+        here.served.append(Assignment(plan=run.plan, attempt=run.attempts).to_json())
+        self._journal.append(journal.START, run=run_id, lane=lane, attempt=run.attempts)
+        self._changed.notify_all()
+        return here.served[-1]
+
+    def _end(self, run_id: str, *, status: str, **values: Any) -> None:  # noqa: ANN401
+        run = self._runs[run_id]
+        if run.ending.done():
+            return
+        if run_id in self._queue:
+            self._queue.remove(run_id)
+        for lane in self._lanes.values():
+            if lane.current == run_id:
+                lane.current = None
+        duration = time.time() - run.started if run.started else 0.0
+        ending = {"status": status, "metrics": {}, "weights_sha256": "", "error": "", **values}
+        self._journal.append(journal.END, run=run_id, duration_s=duration, **ending)
+        run.ending.set_result(ending)
+
+    def _end_waiting(self) -> None:
+        failed = self._failure
+        for run_id in list(self._queue):
+            if failed:
+                self._end(run_id, status="failed", error=failed)
+            else:
+                self._end(run_id, status="stopped", error="stopped before it began")
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()

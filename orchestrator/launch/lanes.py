@@ -1,0 +1,176 @@
+"""Lanes: long-lived Ray Train jobs whose ranks take assignments, one after another.
+
+Starting a Ray Train job costs seconds, so a lane pays once and then trains run after run. Lanes of
+one worker share a job, which saves a controller each; a lane of several workers is a job of its
+own, whose process group Ray Train sets up once. Jobs restart without limit: what may be tried
+again is the broker's decision.
+"""
+
+import threading
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train.v2.api.config import LoggingConfig
+
+from orchestrator.launch.broker import Broker
+from orchestrator.planning.placement import LanePlan
+
+BROKER_NAMESPACE = "orchestrator"
+
+
+def start_broker(folder: Path) -> "BrokerHandle":
+    """Start the broker on this node, beside the driver's disk."""
+    name = f"broker-{uuid.uuid4().hex[:12]}"
+    here = ray.get_runtime_context().get_node_id()
+    actor = (
+        ray.remote(Broker)
+        .options(
+            name=name,
+            namespace=BROKER_NAMESPACE,
+            num_cpus=0,
+            max_concurrency=10_000,
+            label_selector={"ray.io/node-id": here},
+        )
+        .remote(str(folder))
+    )
+    return BrokerHandle(name, actor)
+
+
+class BrokerHandle:
+    """The broker as the driver sees it."""
+
+    def __init__(self, name: str, actor: Any) -> None:  # noqa: ANN401  Ray's handles are untyped
+        self.name = name
+        self.actor = actor
+
+    def ask(self, method: str, *arguments: Any, timeout_s: float | None = None) -> Any:  # noqa: ANN401
+        """Call a method of the broker and wait for its answer."""
+        return ray.get(getattr(self.actor, method).remote(*arguments), timeout=timeout_s)
+
+
+class Lanes:
+    """The running Ray Train jobs behind a number of lanes.
+
+    Args:
+        plan: How many lanes, of how many workers, on what.
+        broker: Where they take their assignments from.
+        folder: Where Ray Train keeps its own files.
+        environment: Variables of every worker, set before torch is imported.
+    """
+
+    def __init__(
+        self,
+        plan: LanePlan,
+        broker: BrokerHandle,
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._broker = broker
+        self._alive = 1 if plan.workers == 1 else plan.lanes
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(
+                target=self._run_job,
+                args=(_build_job(plan, index, broker.name, folder, environment),),
+                name=f"job-{index}",
+                daemon=True,
+            )
+            for index in range(self._alive)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until the jobs have ended; False where one has not."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _run_job(self, job: Any) -> None:  # noqa: ANN401
+        try:
+            job.fit()
+        except Exception as error:  # noqa: BLE001  whatever ended the last job, its runs must end
+            with self._lock:
+                self._alive -= 1
+                last = self._alive == 0
+            if last and ray.is_initialized():
+                self._broker.actor.fail.remote(f"the Ray Train job ended: {_first_line(error)}")
+
+
+class _ChargeDeaths(UserCallback):  # type: ignore[misc]  Ray ships no types
+    """Tells the broker which ranks died; runs in the job's controller."""
+
+    def __init__(self, broker: str, lanes: Mapping[int, str]) -> None:
+        self._broker = broker
+        self._lanes = lanes
+
+    def after_exception(
+        self,
+        run_context: Any,  # noqa: ANN401, ARG002
+        worker_exceptions: dict[int, Exception],
+    ) -> None:
+        broker = ray.get_actor(self._broker, namespace=BROKER_NAMESPACE)
+        ray.get([broker.charge.remote(self._lanes[rank]) for rank in worker_exceptions])
+
+
+def _build_job(
+    plan: LanePlan, index: int, broker: str, folder: Path, environment: Mapping[str, str]
+) -> Any:  # noqa: ANN401
+    shared = plan.workers == 1
+    ranks = plan.lanes if shared else plan.workers
+    lanes = {rank: f"lane {rank if shared else index}" for rank in range(ranks)}
+    resources: dict[str, float] = {"CPU": plan.cpus_per_worker}
+    if plan.gpus_per_worker:
+        resources["GPU"] = plan.gpus_per_worker
+    return _trainer_class(shared)(
+        serve_lane,
+        train_loop_config={
+            "broker": broker,
+            "lanes": lanes,
+            "threads": plan.cpus_per_worker,
+            "deterministic": plan.deterministic,
+            "device": plan.device,
+        },
+        scaling_config=ScalingConfig(
+            num_workers=ranks,
+            use_gpu=plan.gpus_per_worker > 0,
+            resources_per_worker=resources,
+        ),
+        run_config=RunConfig(
+            name=f"job-{index}",
+            storage_path=str(folder),
+            failure_config=FailureConfig(max_failures=-1),
+            callbacks=[_ChargeDeaths(broker, lanes)],
+            worker_runtime_env={"env_vars": dict(environment)} if environment else {},
+            logging_config=LoggingConfig(log_level="ERROR"),
+        ),
+    )
+
+
+def _trainer_class(shared: bool) -> Any:  # noqa: ANN401, FBT001
+    if shared:
+        # Knows no torch: neither driver nor controller imports it, and no process group of
+        # workers that never speak to one another is set up.
+        from ray.train.data_parallel_trainer import DataParallelTrainer  # noqa: PLC0415
+
+        return DataParallelTrainer
+    from ray.train.torch import TorchTrainer  # noqa: PLC0415
+
+    return TorchTrainer
+
+
+def serve_lane(config: dict[str, Any]) -> None:
+    """What Ray Train calls on every worker; found by import, never pickled."""
+    # torch is imported on the worker only.
+    from orchestrator.launch.worker import serve  # noqa: PLC0415
+
+    serve(config)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

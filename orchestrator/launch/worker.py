@@ -1,0 +1,176 @@
+"""What runs on a lane's worker: take an assignment, train it, say how it ended, take the next."""
+
+import os
+import socket
+import threading
+import traceback
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from torch import distributed
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.launch.lanes import BROKER_NAMESPACE
+from orchestrator.planning.run_plan import Assignment
+from orchestrator.training.context import Verdict, WorkerContext, configure_process
+from orchestrator.training.loop import train
+
+ERROR_FILE = "error.txt"
+
+
+def serve(config: Mapping[str, Any]) -> None:
+    """Train assignments until the broker sends this worker home.
+
+    Args:
+        config: `broker`, its name; `lanes`, world rank to lane; `threads`; `deterministic`;
+            `device`, cpu or cuda.
+    """
+    place = ray.train.get_context()
+    lane = config["lanes"][place.get_world_rank()]
+    alone = sum(other == lane for other in config["lanes"].values()) == 1
+    device = _choose_device(config["device"], 0 if alone else place.get_local_rank())
+    configure_process(
+        threads=config["threads"], deterministic=config["deterministic"], device=device
+    )
+    worker = _Worker(
+        lane=lane,
+        rank=0 if alone else place.get_world_rank(),
+        world_size=1 if alone else place.get_world_size(),
+        device=device,
+        broker=ray.get_actor(config["broker"], namespace=BROKER_NAMESPACE),
+    )
+    worker.serve()
+
+
+class _Worker:
+    def __init__(
+        self,
+        *,
+        lane: str,
+        rank: int,
+        world_size: int,
+        device: torch.device,
+        broker: Any,  # noqa: ANN401  Ray's handles are untyped
+    ) -> None:
+        self._lane = lane
+        self._rank = rank
+        self._world_size = world_size
+        self._device = device
+        self._broker = broker
+        self._stop = threading.Event()
+        self._generation = self._agree_on_generation()
+
+    def serve(self) -> None:
+        if self._rank == 0:
+            ray.get(self._broker.join.remote(self._lane, self._generation, self._facts()))
+        if self._world_size > 1:
+            distributed.barrier()
+        threading.Thread(target=self._watch_for_stop, daemon=True).start()
+        index = 0
+        while True:
+            text = ray.get(
+                self._broker.next_assignment.remote(self._lane, self._generation, index)
+            )
+            if text is None:
+                return
+            self._train(Assignment.from_json(text))
+            index += 1
+
+    def _train(self, assignment: Assignment) -> None:
+        run_id = assignment.plan.run_id
+
+        def report(epoch: int, metrics: Mapping[str, float]) -> Verdict:
+            verdict: Verdict = ray.get(
+                self._broker.report.remote(
+                    self._lane, self._generation, run_id, epoch, dict(metrics)
+                )
+            )
+            return verdict
+
+        context = WorkerContext(
+            rank=self._rank,
+            world_size=self._world_size,
+            device=self._device,
+            report=report,
+            stop_requested=self._stop.is_set,
+        )
+        try:
+            result = train(assignment, context)
+        except Exception as error:
+            self._finish(run_id, describe_failure(error, Path(assignment.plan.place.folder)))
+            if self._world_size > 1:
+                # Peers may sit in a collective: Ray Train restarts the group.
+                raise
+            return
+        if self._rank == 0:
+            ending = {
+                "status": result.status,
+                "metrics": dict(result.metrics),
+                "weights_sha256": result.weights_sha256,
+            }
+            self._finish(run_id, ending)
+
+    def _finish(self, run_id: str, ending: dict[str, Any]) -> None:
+        ray.get(self._broker.finish.remote(self._lane, self._generation, run_id, ending))
+
+    def _agree_on_generation(self) -> str:
+        generation = [uuid.uuid4().hex]
+        if self._world_size > 1:
+            distributed.broadcast_object_list(generation, src=0)
+        return generation[0]
+
+    def _watch_for_stop(self) -> None:
+        ray.get(self._broker.wait_for_stop.remote())
+        self._stop.set()
+
+    def _facts(self) -> dict[str, Any]:
+        cuda = self._device.type == "cuda"
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "world_size": self._world_size,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "cuda": torch.version.cuda or "",
+            "cudnn": str(torch.backends.cudnn.version() or "") if cuda else "",
+            "device": torch.cuda.get_device_name(self._device) if cuda else "cpu",
+            "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        }
+
+
+def describe_failure(error: Exception, folder: Path) -> dict[str, Any]:
+    """The ending of a run that raised; the whole traceback goes to a file in its folder.
+
+    The one line names the innermost place in code that is neither ours nor torch's: a user's
+    mistake is in the user's file.
+
+    Args:
+        error: What training raised.
+        folder: The run's folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ERROR_FILE
+    path.write_text("".join(traceback.format_exception(error)))
+    if isinstance(error, OrchestratorError):
+        return {"status": "failed", "error": str(error), "traceback": str(path)}
+    frame = _user_frame(error)
+    cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    where = f"{frame.filename}:{frame.lineno} in {frame.name}: " if frame else ""
+    return {"status": "failed", "error": f"{where}{cause}", "traceback": str(path)}
+
+
+def _user_frame(error: Exception) -> traceback.FrameSummary | None:
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = str(Path(__file__).parents[1])
+    foreign = ("site-packages", "dist-packages", ours, os.path.dirname(traceback.__file__))  # noqa: PTH120
+    users = [f for f in frames if not any(part in f.filename for part in foreign)]
+    return (users or [f for f in frames if f.filename.startswith(ours)] or [None])[-1]
+
+
+def _choose_device(kind: str, local_rank: int) -> torch.device:
+    return torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")

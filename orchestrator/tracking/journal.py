@@ -1,0 +1,75 @@
+"""The journal of one search: an append-only file of JSON lines on the driver's disk.
+
+The first and only place where a report must arrive before training goes on; MLflow, the screen
+and the tables are made from it. One write per line, so that a process that is killed loses
+nothing that it has written, and a half-written last line is recognised by its missing end.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+FILE_NAME: Final = "journal.jsonl"
+
+SEARCH: Final = "search"
+LANE: Final = "lane"
+START: Final = "start"
+EPOCH: Final = "epoch"
+END: Final = "end"
+CLOSE: Final = "close"
+
+Entry = dict[str, Any]
+
+
+class Journal:
+    """Appends entries; several processes may append to one file.
+
+    Args:
+        folder: The search's folder; made where it is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._file = os.open(folder / FILE_NAME, flags, 0o644)
+
+    def append(self, kind: str, **values: Any) -> None:  # noqa: ANN401  JSON holds anything
+        """Write one entry with the present time, `t`, in seconds since 1970.
+
+        Raises:
+            ValueError: A value is NaN or infinite, which JSON cannot hold.
+            OSError: The disk is full or gone.
+        """
+        entry = {"kind": kind, "t": time.time(), **values}
+        os.write(self._file, (json.dumps(entry, allow_nan=False) + "\n").encode())
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self._file)
+
+
+class JournalReader:
+    """Reads a journal from its beginning, and what is appended as it comes.
+
+    Args:
+        folder: The search's folder; the file need not exist yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        self._offset = 0
+
+    def read(self) -> Iterator[Entry]:
+        """The whole entries that were not read before."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            yield json.loads(line)

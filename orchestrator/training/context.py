@@ -1,0 +1,65 @@
+"""Where a worker stands among the others, and how it speaks to the outside.
+
+Training knows this and nothing of Ray: the same code runs on a lane, in the user's own process
+and under `torchrun`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import distributed
+
+Verdict = Literal["continue", "stop"]
+Report = Callable[[int, Mapping[str, float]], Verdict]
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerContext:
+    """One worker of the ranks that train one assignment."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+    report: Report
+    """Called by rank 0 with the epoch, counted from 1, and its metrics. Returns once the report
+    is kept; the verdict says whether to go on."""
+    stop_requested: Callable[[], bool] = _never
+    """Asked between the steps of a single worker; several workers stop at an epoch's end, where
+    they agree on it."""
+
+    def report_epoch(self, epoch: int, metrics: Mapping[str, float]) -> Verdict:
+        """Report from rank 0 and bring its verdict to every rank."""
+        verdict = self.report(epoch, metrics) if self.rank == 0 else "continue"
+        if self.world_size == 1:
+            return verdict
+        flag = torch.tensor([verdict == "stop"], dtype=torch.int32, device=self.device)
+        distributed.broadcast(flag, src=0)
+        return "stop" if flag.item() else "continue"
+
+
+def configure_process(*, threads: int, deterministic: str, device: torch.device) -> None:
+    """Fix what is fixed for a process: threads, determinism, the precision of matrix products.
+
+    Args:
+        threads: Threads of one operator; float sums depend on their number.
+        deterministic: `true` refuses operators without a deterministic form, `warn` names them,
+            `false` lets the fastest be chosen.
+        device: Chosen for CUDA calls that name none.
+    """
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(
+        deterministic != "false", warn_only=deterministic == "warn"
+    )
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.deterministic = deterministic != "false"
+        torch.backends.cudnn.benchmark = False
+        # TensorFloat-32 keeps 10 bits of the mantissa; nobody asked for that.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False

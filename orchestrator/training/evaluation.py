@@ -1,0 +1,87 @@
+"""Scoring a network on the validation images, each counted exactly once over all workers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+
+from orchestrator.training.context import WorkerContext
+from orchestrator.training.data import ImageSet, load_batches
+from orchestrator.training.metrics import Tally, merge_tallies, read_tally, tally_batch
+
+BATCH_SIZE = 512
+"""Images scored at once; gradients are off, so memory is not what limits it."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network said of this worker's share of the images."""
+
+    logits: Tensor
+    """float32, shape (N, C), on the device."""
+    labels: Tensor
+    """int64, shape (N,)."""
+    ids: Tensor
+    """int64, shape (N,): the samples' numbers in the data set."""
+
+
+def evaluate(
+    model: nn.Module,
+    images: ImageSet,
+    context: WorkerContext,
+    *,
+    loader_workers: int,
+    limit_batches: int | None = None,
+) -> tuple[Tally, Predictions]:
+    """Score the network and keep what it said.
+
+    Args:
+        model: The network itself; left in training mode.
+        images: All images to score; each worker takes every `world_size`-th.
+        context: This worker.
+        loader_workers: Processes that prepare batches; 0 prepares them here.
+        limit_batches: Score this many batches only; None for all.
+
+    Returns:
+        The tally over all workers and this worker's own predictions.
+    """
+    positions = torch.arange(context.rank, len(images), context.world_size)
+    batches = list(positions.split(BATCH_SIZE))[:limit_batches]
+    tallies, logits = [], []
+    model.eval()
+    with torch.no_grad():
+        for pixels, labels in load_batches(
+            images, batches, device=context.device, loader_workers=loader_workers
+        ):
+            scores = model(pixels)
+            tallies.append(tally_batch(scores, labels))
+            logits.append(scores)
+    model.train()
+    total = merge_tallies(tallies, device=context.device)
+    if context.world_size > 1:
+        distributed.all_reduce(total)
+    scored = images.select(torch.cat(batches))
+    return read_tally(total), Predictions(torch.cat(logits), scored.labels, scored.ids)
+
+
+def write_predictions(predictions: Predictions, path: Path, context: WorkerContext) -> None:
+    """Gather every worker's predictions and let rank 0 write them, ordered by sample id.
+
+    The file is NumPy's archive of arrays `logits` float32 (N, C), `labels` and `ids` int64 (N,);
+    it loads without running code.
+    """
+    mine = [part.cpu().numpy() for part in vars(predictions).values()]
+    gathered = [mine]
+    if context.world_size > 1:
+        gathered = [[] for _ in range(context.world_size)]
+        distributed.all_gather_object(gathered, mine)
+    if context.rank != 0:
+        return
+    logits, labels, ids = (np.concatenate(part) for part in zip(*gathered, strict=True))
+    order = np.argsort(ids, kind="stable")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part.npz")
+    np.savez(unfinished, logits=logits[order], labels=labels[order], ids=ids[order])
+    unfinished.replace(path)
