@@ -156,7 +156,7 @@ def _trainer_class(shared: bool) -> Any:  # noqa: ANN401, FBT001
     if shared:
         # Knows no torch: neither driver nor controller imports it, and no process group of
         # workers that never speak to one another is set up.
-        from ray.train.data_parallel_trainer import DataParallelTrainer  # noqa: PLC0415
+        from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer  # noqa: PLC0415
 
         return DataParallelTrainer
     from ray.train.torch import TorchTrainer  # noqa: PLC0415

@@ -20,6 +20,7 @@ START: Final = "start"
 EPOCH: Final = "epoch"
 END: Final = "end"
 CLOSE: Final = "close"
+ANSWER: Final = "answer"
 
 Entry = dict[str, Any]
 

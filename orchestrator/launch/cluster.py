@@ -1,0 +1,128 @@
+"""Join or start Ray, and what its machines offer as plain numbers."""
+
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.errors import InfeasibleError
+from orchestrator.planning.cluster import Cluster, Node
+
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+
+
+def look() -> Cluster:
+    """What the machines offer: the running cluster's, or this machine's without starting anything.
+
+    Raises:
+        InfeasibleError: RAY_ADDRESS is set and no Ray answers there.
+    """
+    address = os.environ.get(ADDRESS_VARIABLE, "")
+    if not address:
+        return Cluster(nodes=(Node(name="here", cpus=_count_cpus(), gpus=_count_gpus()),))
+    _join(address)
+    import ray  # noqa: PLC0415  heavy, and a local look needs none of it
+
+    nodes = tuple(
+        Node(
+            name=node["NodeName"],
+            cpus=int(node["Resources"].get("CPU", 0)),
+            gpus=int(node["Resources"].get("GPU", 0)),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    )
+    return Cluster(nodes=nodes, address=address)
+
+
+@contextmanager
+def running_ray(cluster: Cluster, *, logs: Path) -> Iterator[None]:
+    """Ray, for as long as the block lasts.
+
+    Started here, it ends with the block, its log files are moved to `logs`, and nothing of it is
+    left; a cluster that was joined goes on.
+
+    Args:
+        cluster: What `look` said.
+        logs: Folder for the log files of a Ray that is started here.
+    """
+    import ray  # noqa: PLC0415  heavy, and `plan` needs none of it
+
+    if cluster.address:
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    # Short: Unix sockets live below it, and their paths may have 107 bytes.
+    temporary = tempfile.mkdtemp(prefix="orchestrator-")
+    try:
+        ray.init(
+            address="local",
+            num_cpus=cluster.cpus,
+            num_gpus=cluster.gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+            _temp_dir=temporary,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        keep_logs(Path(temporary), logs)
+
+
+def keep_logs(temporary: Path, logs: Path) -> None:
+    """Move the log files of a Ray that has ended to their place, and remove its folder."""
+    for session in temporary.glob("session_2*"):
+        if not session.is_symlink() and (session / "logs").is_dir():
+            shutil.copytree(session / "logs", logs, dirs_exist_ok=True, symlinks=True)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _join(address: str) -> None:
+    import ray  # noqa: PLC0415
+
+    if ray.is_initialized():
+        return
+    package = Path(__file__).parents[1]
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            # Workers run the code of this process, not what happens to be installed there.
+            runtime_env={"py_modules": [str(package)]},
+        )
+    except (ConnectionError, ValueError, TimeoutError) as error:
+        raise InfeasibleError(
+            f"{ADDRESS_VARIABLE}: no Ray answers at {address} "
+            f"({str(error).splitlines()[0]}); unset it to start Ray on this machine"
+        ) from error
+
+
+def _count_cpus() -> int:
+    cpus = len(os.sched_getaffinity(0))
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    if quota.exists():
+        limit, period = quota.read_text().split()
+        if limit != "max":
+            cpus = min(cpus, max(1, int(limit) // int(period)))
+    return cpus
+
+
+def _count_gpus() -> int:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and not visible.strip():
+        return 0
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return 0
+    listing = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
+    present = sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
+    return present if visible is None else min(present, len(visible.split(",")))

@@ -1,0 +1,30 @@
+"""Ray's own settings that must stand before it is imported."""
+
+import os
+from typing import Final
+
+_SETTINGS: Final = {
+    # Ray's progress tables would fight with ours for the terminal.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # Ctrl-C is ours: it stops runs, not Ray.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # The end of a job, or a death in it, is noticed within this many seconds.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
+    "RAY_TRAIN_COLLECTIVE_WARN_INTERVAL_S": "3600",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # A loaded machine starts slowly; Ray's default gives up after 30 s.
+    "RAY_raylet_start_wait_time_s": "180",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Threads that spin while they wait take the other lanes' cores.
+    "OMP_WAIT_POLICY": "passive",
+}
+
+
+def prepare_environment() -> None:
+    """Set what is not set; the user's own choice stays."""
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)

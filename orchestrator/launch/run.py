@@ -1,0 +1,101 @@
+"""Plans -> lanes -> journal, with or without a search; and what Ctrl-C does to it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from orchestrator.launch.cluster import running_ray
+from orchestrator.launch.lanes import BrokerHandle, Lanes, start_broker
+from orchestrator.planning.cluster import Cluster
+from orchestrator.planning.search_plan import SearchPlan
+
+RAY_FOLDER: Final = "ray"
+"""Where Ray's own files and logs lie in a search's folder."""
+_TICK_S: Final = 0.1
+_GRACE_S: Final = 5.0
+"""How long runs may take to stop after Ctrl-C until they are left behind."""
+_FAREWELL_S: Final = 3.0
+"""How long lanes may take to go home."""
+
+
+@dataclass
+class Launched:
+    """A search that is being trained."""
+
+    plan: SearchPlan
+    broker: BrokerHandle
+    lanes: Lanes
+    _failures: list[BaseException] = field(default_factory=list)
+
+    def wait(self, tick: Callable[[], None]) -> bool:
+        """Wait until every run has ended.
+
+        Args:
+            tick: Called about ten times a second, to follow the journal.
+
+        Returns:
+            Whether the runs were left to end by themselves; False after Ctrl-C.
+        """
+        submitting = threading.Thread(target=self._submit, name="search", daemon=True)
+        submitting.start()
+        try:
+            _tick_until(tick, lambda: not submitting.is_alive())
+        except KeyboardInterrupt:
+            self.broker.ask("stop", timeout_s=_GRACE_S)
+            deadline = time.monotonic() + _GRACE_S
+            _tick_until(
+                tick, lambda: not submitting.is_alive() or time.monotonic() > deadline
+            )
+            self.broker.ask("abandon", timeout_s=_GRACE_S)
+            tick()
+            return False
+        tick()
+        for failure in self._failures:
+            raise failure
+        return True
+
+    def _submit(self) -> None:
+        try:
+            if self.plan.is_search:
+                from orchestrator.launch.search import search  # noqa: PLC0415  imports Tune
+
+                search(self.plan, self.broker, folder=self.plan.folder / RAY_FOLDER)
+            else:
+                self.broker.ask("train", [run.to_json() for run in self.plan.runs])
+        except Exception as error:  # noqa: BLE001  raised again by `wait`, on the main thread
+            self._failures.append(error)
+
+
+@contextmanager
+def launch(plan: SearchPlan, cluster: Cluster) -> Iterator[Launched]:
+    """Start Ray, the broker and the lanes of a plan; all of it ends with the block."""
+    folder = plan.folder / RAY_FOLDER
+    with running_ray(cluster, logs=folder / "logs"):
+        broker = start_broker(plan.folder)
+        lanes = Lanes(plan.lanes, broker, folder=folder, environment=_environment(cluster))
+        launched = Launched(plan=plan, broker=broker, lanes=lanes)
+        try:
+            yield launched
+        finally:
+            broker.ask("close", timeout_s=_FAREWELL_S)
+            lanes.join(timeout_s=_FAREWELL_S)
+
+
+def _environment(cluster: Cluster) -> dict[str, str]:
+    # A Ray started here inherits our environment; a cluster that was joined does not.
+    return {"OMP_WAIT_POLICY": "passive"} if cluster.address else {}
+
+
+def _tick_until(tick: Callable[[], None], done: Callable[[], bool]) -> None:
+    while not done():
+        tick()
+        time.sleep(_TICK_S)
+
+
+def logs_folder(plan: SearchPlan) -> Path:
+    """Where Ray's log files are once it has ended."""
+    return plan.folder / RAY_FOLDER / "logs"

@@ -1,0 +1,31 @@
+"""What the machines offer, as plain numbers."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One machine."""
+
+    name: str
+    cpus: int
+    gpus: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """All machines that a plan may use."""
+
+    nodes: tuple[Node, ...]
+    address: str = ""
+    """Address of the running Ray cluster; empty where Ray is started here for this command."""
+
+    @property
+    def cpus(self) -> int:
+        """CPUs of all nodes."""
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all nodes."""
+        return sum(node.gpus for node in self.nodes)

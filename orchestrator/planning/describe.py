@@ -1,0 +1,110 @@
+"""A plan as the text that `orchestrator plan` prints, and that opens every run."""
+
+from orchestrator.planning.names import name_setting, word_value
+from orchestrator.planning.search_plan import SearchPlan
+
+_MOST_VALUES = 12
+"""Settings named one by one before the rest is only counted."""
+
+
+def describe_plan(plan: SearchPlan, *, every_run: bool = False) -> str:
+    """What will happen, in a few aligned lines.
+
+    Args:
+        plan: The plan.
+        every_run: List every run with its number, as `--run N` takes it.
+    """
+    rows = [
+        ("settings", _settings(plan)),
+        ("seeds", _seeds(plan)),
+        ("runs", _runs(plan)),
+        ("lanes", _lanes(plan)),
+        ("batch", _batch(plan)),
+        ("training", _training(plan)),
+        ("judged by", _judge(plan)),
+        ("results", str(plan.folder)),
+        ("MLflow", plan.store_uri),
+        *(("note", note) for note in (*plan.notes, *([plan.caveat] if plan.caveat else []))),
+    ]
+    lines = [f"{plan.name}#{plan.number}" + (f": {plan.description}" if plan.description else "")]
+    lines += [f"  {title:<10} {text}" for title, text in rows]
+    if every_run:
+        width = len(str(len(plan.runs)))
+        lines += ["", "runs"]
+        lines += [
+            f"  {index:>{width}}  {run.run_id.rpartition('/')[2]}"
+            for index, run in enumerate(plan.runs, start=1)
+        ]
+    return "\n".join(lines)
+
+
+def _settings(plan: SearchPlan) -> str:
+    if not plan.is_search:
+        return "1 (nothing is searched)"
+    keys = list(plan.settings[0])
+    named = [
+        (word_value(setting[keys[0]]) if len(keys) == 1 else name_setting(setting))
+        + (" (baseline)" if setting == plan.baseline else "")
+        for setting in plan.settings[:_MOST_VALUES]
+    ]
+    more = len(plan.settings) - len(named)
+    separator = ", " if len(keys) == 1 else "; "
+    text = separator.join([*named, *([f"and {more} more"] if more else [])])
+    return f"{len(plan.settings)}: {keys[0]} = {text}" if len(keys) == 1 else f"{len(plan.settings)}: {text}"
+
+
+def _seeds(plan: SearchPlan) -> str:
+    if len(plan.seeds) == 1:
+        return f"1: {plan.seeds[0]}"
+    return f"{len(plan.seeds)}: {plan.seeds[0]} to {plan.seeds[-1]}"
+
+
+def _runs(plan: SearchPlan) -> str:
+    runs = len(plan.runs)
+    return f"{runs}, {plan.lanes.lanes} at a time" if runs > 1 else "1"
+
+
+def _lanes(plan: SearchPlan) -> str:
+    lanes = plan.lanes
+    workers = f"{lanes.workers} worker" + ("s" if lanes.workers > 1 else "")
+    threads = f"{lanes.cpus_per_worker} thread" + ("s" if lanes.cpus_per_worker > 1 else "")
+    device = f"{lanes.gpus_per_worker} GPU" if lanes.device == "cuda" else "CPU"
+    if lanes.gpus_per_worker > 1:
+        device += "s"
+    return (
+        f"{lanes.lanes}, each {workers} with {threads} on {device} ({plan.cluster_text}); "
+        f"deterministic: {lanes.deterministic}"
+    )
+
+
+def _batch(plan: SearchPlan) -> str:
+    sizes = sorted({run.numbers.data.batch_size for run in plan.runs})
+    if len(sizes) > 1:
+        return f"{sizes[0]} to {sizes[-1]} images per step, by setting"
+    share = -(-sizes[0] // plan.lanes.workers)
+    return f"{sizes[0]} images per step, {share} per worker"
+
+
+def _training(plan: SearchPlan) -> str:
+    numbers = plan.runs[0].numbers
+    data = numbers.data
+    parts = [
+        f"{numbers.architecture} on {data.dataset}, {data.train_size} images "
+        f"of {data.image_size}x{data.image_size}"
+    ]
+    if data.label_noise:
+        parts.append(f"{data.label_noise:.0%} of the labels redrawn")
+    parts.append(f"{numbers.epochs} epochs" if numbers.epochs > 1 else "1 epoch")
+    rate = (
+        f"lr {numbers.optimizer.backbone_lr:g}"
+        if numbers.optimizer.backbone_lr == numbers.optimizer.head_lr
+        else f"lr {numbers.optimizer.backbone_lr:g} (head {numbers.optimizer.head_lr:g})"
+    )
+    parts.append(f"{numbers.optimizer.name}, {rate}, {numbers.schedule.name}")
+    text = ", ".join(parts)
+    return f"{text} (first setting)" if plan.is_search else text
+
+
+def _judge(plan: SearchPlan) -> str:
+    direction = "higher" if plan.maximize else "lower"
+    return f"{plan.metric}, {direction} is better, {plan.select} epoch"

@@ -1,0 +1,253 @@
+"""ExperimentSpec + Cluster -> SearchPlan: the only reader of specs in planning.
+
+Whatever a spec leaves open is decided here, once, so that a plan has no defaults left.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from orchestrator.errors import SpecError
+from orchestrator.planning.cluster import Cluster
+from orchestrator.planning.names import name_runs, name_setting
+from orchestrator.planning.placement import LanePlan, place_lanes
+from orchestrator.planning.run_plan import (
+    DataPlan,
+    Numbers,
+    OptimizerPlan,
+    Place,
+    RunPlan,
+    SchedulePlan,
+)
+from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.planning.settings import Setting, choose_baseline, enumerate_settings
+from orchestrator.specs.experiment import ExperimentSpec, Keys
+from orchestrator.specs.search import METRICS, confounded_reason
+
+DEFAULT_LR: Final = {"sgd": 0.1, "adamw": 0.001}
+DEFAULT_MOMENTUM: Final = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSetFacts:
+    """What planning must know of a data set without reading its images."""
+
+    train_size: int
+    num_classes: int
+    channels: int
+    image_size: int
+
+
+DATA_SETS: Final = {
+    "digits": DataSetFacts(train_size=800, num_classes=10, channels=1, image_size=8)
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Shortcuts of the command line, for debugging."""
+
+    fast_dev_run: int | None = None
+    """Train and validate this many batches of one epoch, with the first seed alone."""
+    overfit_batches: int | None = None
+    """Train on this many batches, the same in every epoch."""
+
+
+def resolve_search(
+    spec: ExperimentSpec,
+    cluster: Cluster,
+    *,
+    storage: Path,
+    number: int,
+    limits: Limits = Limits(),  # noqa: B008  frozen
+) -> SearchPlan:
+    """Decide everything that a search will do.
+
+    Args:
+        spec: What was asked.
+        cluster: The machines at hand.
+        storage: Folder that holds all experiments, absolute.
+        number: The search's number.
+        limits: Shortcuts for debugging.
+
+    Raises:
+        SpecError: Some setting is refused, or its last batch is too small for its workers.
+        InfeasibleError: The machines are too few.
+    """
+    keys = spec.keys
+    settings = enumerate_settings(spec)
+    count = 1 if limits.fast_dev_run else keys.search.seeds
+    seeds = tuple(range(keys.seed, keys.seed + count))
+    lanes = _place(keys, cluster, runs=len(settings) * len(seeds))
+    folder = storage / keys.name / str(number)
+    pairs = [(setting, seed) for setting in settings for seed in seeds]
+    runs = tuple(
+        RunPlan(
+            run_id=f"{keys.name}/{number}/{run}",
+            setting=setting,
+            select=keys.training.select,
+            metric=keys.search.metric,
+            maximize=METRICS[keys.search.metric].maximize,
+            numbers=_resolve_numbers(spec, setting, seed=seed, lanes=lanes, limits=limits),
+            place=Place(folder=str(folder / run), loader_workers=keys.data.loader_workers),
+        )
+        for run, (setting, seed) in zip(name_runs(pairs), pairs, strict=True)
+    )
+    return SearchPlan(
+        name=keys.name,
+        number=number,
+        description=keys.description,
+        folder=folder,
+        store_uri=keys.tracking.uri or f"sqlite:///{storage / 'mlflow.db'}",
+        metric=keys.search.metric,
+        maximize=METRICS[keys.search.metric].maximize,
+        select=keys.training.select,
+        settings=tuple(settings),
+        baseline=choose_baseline(spec),
+        seeds=seeds,
+        runs=runs,
+        lanes=lanes,
+        cluster_text=_describe_cluster(cluster),
+        caveat=confounded_reason(spec.spaces, keys.search.metric),
+        notes=(*spec.notes, *_idle_notes(lanes, runs=len(runs))),
+        spec_text=spec.text,
+    )
+
+
+def _place(keys: Keys, cluster: Cluster, *, runs: int) -> LanePlan:
+    resources = keys.resources
+    gpus = resources.gpus_per_worker
+    if gpus is None:
+        gpus = 1 if cluster.gpus else 0
+    deterministic = keys.deterministic
+    if deterministic is None:
+        # On GPUs determinism costs speed and refuses operators; on CPUs it costs next to nothing.
+        deterministic = gpus == 0
+    return place_lanes(
+        cluster,
+        workers=resources.num_workers,
+        cpus_per_worker=resources.cpus_per_worker,
+        gpus_per_worker=gpus,
+        deterministic=_DETERMINISTIC[deterministic],
+        most=min(runs, keys.search.max_concurrent or runs),
+    )
+
+
+_DETERMINISTIC: Final[dict[bool | str, Literal["true", "warn", "false"]]] = {
+    True: "true",
+    False: "false",
+    "warn": "warn",
+}
+
+
+def _resolve_numbers(
+    spec: ExperimentSpec, setting: Setting, *, seed: int, lanes: LanePlan, limits: Limits
+) -> Numbers:
+    keys = spec.at(setting)
+    data = _resolve_data(keys)
+    _check_last_batch(spec.source, setting, data, workers=lanes.workers)
+    return Numbers(
+        seed=seed,
+        deterministic=lanes.deterministic,
+        architecture=keys.model.architecture,
+        data=data,
+        loss=keys.loss.name,
+        label_smoothing=keys.loss.label_smoothing,
+        optimizer=_resolve_optimizer(keys),
+        schedule=SchedulePlan(
+            name=keys.schedule.name, warmup_epochs=keys.schedule.warmup_epochs
+        ),
+        epochs=1 if limits.fast_dev_run else keys.training.epochs,
+        world_size=lanes.workers,
+        threads=lanes.cpus_per_worker,
+        device=lanes.device,
+        limit_batches=limits.fast_dev_run,
+        overfit_batches=limits.overfit_batches,
+    )
+
+
+def _resolve_data(keys: Keys) -> DataPlan:
+    facts = DATA_SETS[keys.data.dataset]
+    size = keys.data.train_size or facts.train_size
+    if size > facts.train_size:
+        raise SpecError(
+            [
+                f"data.train_size: {keys.data.dataset} has {facts.train_size} training images "
+                f"(got {size})"
+            ]
+        )
+    return DataPlan(
+        dataset=keys.data.dataset,
+        num_classes=facts.num_classes,
+        # torchvision's networks take colour images; grey ones are repeated three times.
+        channels=facts.channels if keys.model.architecture == "small_cnn" else 3,
+        image_size=keys.data.image_size or facts.image_size,
+        batch_size=keys.data.batch_size,
+        train_size=size,
+        label_noise=keys.data.label_noise,
+        drop_last=keys.data.drop_last,
+    )
+
+
+def _resolve_optimizer(keys: Keys) -> OptimizerPlan:
+    lr = DEFAULT_LR[keys.optimizer.name] if keys.optimizer.lr is None else keys.optimizer.lr
+    momentum = keys.optimizer.momentum
+    if momentum is None:
+        momentum = DEFAULT_MOMENTUM if keys.optimizer.name == "sgd" else 0.0
+    return OptimizerPlan(
+        name=keys.optimizer.name,
+        backbone_lr=keys.fine_tune.backbone_lr if keys.fine_tune else lr,
+        head_lr=keys.fine_tune.head_lr if keys.fine_tune else lr,
+        momentum=momentum,
+        weight_decay=keys.optimizer.weight_decay,
+    )
+
+
+def _check_last_batch(source: str, setting: Setting, data: DataPlan, *, workers: int) -> None:
+    """Batch normalisation needs two images on every worker, in every step."""
+    where = f"{source}: " + (f"with {name_setting(setting)}: " if setting else "")
+    if data.batch_size // workers < 2:
+        raise SpecError(
+            [
+                f"{where}data.batch_size: {data.batch_size} images over {workers} workers leave "
+                f"one fewer than 2; set it to {2 * workers} at least"
+            ]
+        )
+    last = data.train_size % data.batch_size
+    if data.train_size < data.batch_size:
+        if data.drop_last:
+            raise SpecError(
+                [
+                    f"{where}data.batch_size: larger than the {data.train_size} training images, "
+                    "and data.drop_last leaves no batch"
+                ]
+            )
+        last = data.train_size
+    if last and last // workers < 2 and not data.drop_last:
+        raise SpecError(
+            [
+                f"{where}data.batch_size: the last batch of an epoch has "
+                f"{last} of {data.batch_size} images, fewer than 2 for each of {workers} "
+                f"worker{'s' if workers > 1 else ''}; set data.drop_last: true or another batch_size"
+            ]
+        )
+
+
+def _describe_cluster(cluster: Cluster) -> str:
+    if cluster.address:
+        machines = f"Ray at {cluster.address}: {len(cluster.nodes)} nodes"
+    else:
+        machines = "this machine"
+    gpus = f"{cluster.gpus} GPUs" if cluster.gpus else "no GPU"
+    return f"{machines}, {cluster.cpus} CPUs, {gpus}"
+
+
+def _idle_notes(lanes: LanePlan, *, runs: int) -> list[str]:
+    if not lanes.idle_gpus:
+        return []
+    key = (
+        "resources.num_workers, for several GPUs per run"
+        if lanes.lanes == runs
+        else "search.max_concurrent or resources.gpus_per_worker"
+    )
+    return [f"{lanes.idle_gpus} GPUs stay idle; {key} would use them"]

@@ -1,0 +1,54 @@
+"""One search, decided: its settings, its runs, its lanes and where everything goes."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from orchestrator.planning.placement import LanePlan
+from orchestrator.planning.run_plan import RunPlan, Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPlan:
+    """One numbered execution of a spec, even of a single setting."""
+
+    name: str
+    number: int
+    description: str
+    folder: Path
+    """Where everything of this search is written, absolute."""
+    store_uri: str
+    """MLflow's tracking store."""
+    metric: str
+    maximize: bool
+    select: Literal["last", "best"]
+    settings: tuple[Mapping[str, Scalar], ...]
+    baseline: Mapping[str, Scalar] | None
+    seeds: tuple[int, ...]
+    runs: tuple[RunPlan, ...]
+    """Setting by setting, each with its seeds in order; `plan` numbers them from 1."""
+    lanes: LanePlan
+    cluster_text: str
+    """Which machines the plan was made for, in words."""
+    caveat: str
+    """Why the metric is not a fair judge of the searched keys; empty where it is one."""
+    notes: tuple[str, ...]
+    """What to tell the user before anything starts."""
+    spec_text: str
+
+    @property
+    def is_search(self) -> bool:
+        """Whether there is more than one setting to choose from."""
+        return self.baseline is not None
+
+    def runs_of(self, index: int) -> tuple[RunPlan, ...]:
+        """The runs of one setting, one per seed."""
+        count = len(self.seeds)
+        return self.runs[index * count : (index + 1) * count]
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain JSON values."""
+        values = asdict(self)
+        values["folder"] = str(self.folder)
+        return values

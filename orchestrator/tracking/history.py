@@ -1,0 +1,154 @@
+"""From journal entries to records: the fold that the screen, the tables and MLflow share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from orchestrator.errors import RecordError
+from orchestrator.tracking import journal
+from orchestrator.tracking.record import RunRecord, RunStatus, SearchRecord, Setting
+
+
+@dataclass
+class RunState:
+    """A run as far as it has come."""
+
+    plan: Mapping[str, Any]
+    """The run's plan, as JSON values."""
+    status: RunStatus = "waiting"
+    lane: str = ""
+    attempt: int = 0
+    started: float = 0.0
+    """Seconds since 1970; 0 before the start."""
+    ended: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Metrics of every reported epoch of the present attempt, `epoch` among them."""
+    times: list[float] = field(default_factory=list)
+    """When each was reported, seconds since 1970."""
+    ending: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def setting(self) -> Setting:
+        """Searched key to value."""
+        setting: Setting = self.plan["setting"]
+        return setting
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        seed: int = self.plan["numbers"]["seed"]
+        return seed
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were planned."""
+        epochs: int = self.plan["numbers"]["epochs"]
+        return epochs
+
+    def to_record(self, run_id: str) -> RunRecord:
+        """The run as a frozen value."""
+        return RunRecord(
+            run_id=run_id,
+            setting=self.setting,
+            seed=self.seed,
+            status=self.status,
+            metrics=dict(self.ending.get("metrics", {})),
+            history=tuple(dict(metrics) for metrics in self.history),
+            duration_s=self.ending.get("duration_s", 0.0),
+            weights_sha256=self.ending.get("weights_sha256", ""),
+            error=self.ending.get("error", ""),
+        )
+
+
+class SearchHistory:
+    """One search, folded from its journal's entries.
+
+    Args:
+        folder: The search's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.plan: Mapping[str, Any] = {}
+        """The search's plan as JSON values; empty before the first entry."""
+        self.owner: Mapping[str, Any] = {}
+        self.facts: Mapping[str, Any] = {}
+        """Versions of the driver, then of the lane that joined last."""
+        self.started = 0.0
+        self.runs: dict[str, RunState] = {}
+        self.lanes: dict[str, str] = {}
+        """Lane to the run that it trains, empty while it waits."""
+        self.status: Literal["running", "finished", "stopped", "failed"] = "running"
+        self.answer: Mapping[str, Any] = {}
+        self._reader = journal.JournalReader(folder)
+
+    def follow(self) -> list[journal.Entry]:
+        """Take in what was appended since the last call, and return it."""
+        entries = list(self._reader.read())
+        for entry in entries:
+            self._apply(entry)
+        return entries
+
+    def to_record(self) -> SearchRecord:
+        """The search as a frozen value.
+
+        Raises:
+            RecordError: The journal has no beginning.
+        """
+        if not self.plan:
+            raise RecordError(f"the journal in {self.folder} is empty: the search never began")
+        plan = self.plan
+        return SearchRecord(
+            name=plan["name"],
+            number=plan["number"],
+            folder=self.folder,
+            status=self.status,
+            metric=plan["metric"],
+            maximize=plan["maximize"],
+            select=plan["select"],
+            settings=tuple(plan["settings"]),
+            seeds=tuple(plan["seeds"]),
+            baseline=plan["baseline"],
+            caveat=plan["caveat"],
+            runs=tuple(run.to_record(run_id) for run_id, run in self.runs.items()),
+        )
+
+    def _apply(self, entry: journal.Entry) -> None:
+        kind = entry["kind"]
+        if kind == journal.SEARCH:
+            self.plan, self.owner, self.started = entry["plan"], entry["owner"], entry["t"]
+            self.facts = entry["facts"]
+            self.runs = {run["run_id"]: RunState(run) for run in entry["plan"]["runs"]}
+        elif kind == journal.LANE:
+            self.lanes[entry["lane"]] = ""
+            self.facts = {**self.facts, **entry["facts"]}
+        elif kind == journal.START:
+            run = self.runs[entry["run"]]
+            run.status, run.lane, run.attempt = "running", entry["lane"], entry["attempt"]
+            run.started = run.started or entry["t"]
+            run.history, run.times = [], []
+            self.lanes[entry["lane"]] = entry["run"]
+        elif kind == journal.EPOCH:
+            run = self.runs[entry["run"]]
+            run.history.append({"epoch": entry["epoch"], **entry["metrics"]})
+            run.times.append(entry["t"])
+        elif kind == journal.END:
+            run = self.runs[entry["run"]]
+            run.status, run.ending, run.ended = entry["status"], entry, entry["t"]
+            self.lanes = {k: "" if v == entry["run"] else v for k, v in self.lanes.items()}
+        elif kind == journal.CLOSE:
+            self.status = entry["status"]
+        elif kind == journal.ANSWER:
+            self.answer = entry
+
+
+def read_search(folder: Path) -> SearchRecord:
+    """What one search's journal says, as a record.
+
+    Raises:
+        RecordError: The journal has no beginning.
+    """
+    history = SearchHistory(folder)
+    history.follow()
+    return history.to_record()

@@ -1,0 +1,37 @@
+"""`metrics.csv` in every run's folder: one line per epoch, as it comes."""
+
+import csv
+from pathlib import Path
+
+from orchestrator.tracking import journal
+from orchestrator.tracking.history import SearchHistory
+
+FILE_NAME = "metrics.csv"
+
+
+def append_metrics(history: SearchHistory, entries: list[journal.Entry]) -> None:
+    """Write the epochs among these entries to their runs' files.
+
+    A run that begins again, after its lane died, begins its file again.
+
+    Args:
+        history: Has taken in the entries.
+        entries: What was appended to the journal.
+    """
+    for entry in entries:
+        if entry["kind"] == journal.START:
+            _path(history, entry["run"]).unlink(missing_ok=True)
+        elif entry["kind"] == journal.EPOCH:
+            values = {"epoch": entry["epoch"], **entry["metrics"]}
+            path = _path(history, entry["run"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            is_new = not path.exists()
+            with path.open("a", newline="") as file:
+                writer = csv.DictWriter(file, values, lineterminator="\n")
+                if is_new:
+                    writer.writeheader()
+                writer.writerow(values)
+
+
+def _path(history: SearchHistory, run_id: str) -> Path:
+    return Path(history.runs[run_id].plan["place"]["folder"]) / FILE_NAME

@@ -1,0 +1,91 @@
+"""Where everything lies: `<storage>/<name>/<number>/<run>/`, and MLflow's store beside it."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from orchestrator.errors import InfeasibleError, RecordError
+from orchestrator.tracking import journal
+
+VARIABLE: Final = "ORCHESTRATOR_STORAGE"
+DEFAULT: Final = "runs"
+
+
+def find_storage(asked: str | None = None) -> Path:
+    """The folder of all experiments, absolute: as asked, else by the environment, else `./runs`."""
+    return Path(asked or os.environ.get(VARIABLE) or DEFAULT).expanduser().absolute()
+
+
+def next_number(storage: Path, name: str) -> int:
+    """The number that the next search of this name would get."""
+    return max(list_numbers(storage, name), default=0) + 1
+
+
+def list_numbers(storage: Path, name: str) -> list[int]:
+    """Numbers of the searches of this name, ascending."""
+    folder = storage / name
+    if not folder.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+
+
+def claim_number(storage: Path, name: str) -> int:
+    """Make the folder of the next search of this name; two callers never get the same number.
+
+    Raises:
+        InfeasibleError: The folder cannot be written.
+    """
+    number = next_number(storage, name)
+    try:
+        while True:
+            try:
+                (storage / name / str(number)).mkdir(parents=True)
+            except FileExistsError:
+                number += 1
+            else:
+                return number
+    except OSError as error:
+        raise InfeasibleError(
+            f"storage_path: cannot write to {storage} ({error.strerror}); "
+            f"set storage_path or {VARIABLE} to a folder that can be written"
+        ) from error
+
+
+def find_search(storage: Path, label: str) -> Path:
+    """The folder of `NAME` (its latest search) or `NAME#3`.
+
+    Raises:
+        RecordError: There is none.
+    """
+    name, _, number = label.partition("#")
+    known = [n for n in list_numbers(storage, name) if (_journal(storage, name, n)).exists()]
+    if not known:
+        others = sorted(
+            entry.name for entry in _folders(storage) if list_numbers(storage, entry.name)
+        )
+        hint = f"; there are {', '.join(others)}" if others else ""
+        raise RecordError(f"no search of the name {name!r} under {storage}{hint}")
+    if not number:
+        return storage / name / str(known[-1])
+    if not number.isdecimal() or int(number) not in known:
+        numbers = ", ".join(map(str, known))
+        raise RecordError(f"{name} has no search {number!r}; its numbers are {numbers}")
+    return storage / name / number
+
+
+def list_searches(storage: Path) -> list[Path]:
+    """Folders of all searches that have a journal, by name and number."""
+    return [
+        storage / entry.name / str(number)
+        for entry in sorted(_folders(storage))
+        for number in list_numbers(storage, entry.name)
+        if _journal(storage, entry.name, number).exists()
+    ]
+
+
+def _folders(storage: Path) -> list[Path]:
+    return [entry for entry in storage.iterdir() if entry.is_dir()] if storage.is_dir() else []
+
+
+def _journal(storage: Path, name: str, number: int) -> Path:
+    return storage / name / str(number) / journal.FILE_NAME
