@@ -11,8 +11,6 @@ from orchestrator.comparison.scale import Scale, scale_of
 from orchestrator.comparison.simultaneous import detectable_difference, seeds_needed
 from orchestrator.tracking.record import SearchRecord
 
-MOST_NAMED = 4
-
 
 def word_answer(summary: SearchSummary) -> str:
     """The answer as one sentence, lower case, without a full stop."""
@@ -20,9 +18,11 @@ def word_answer(summary: SearchSummary) -> str:
     baseline = summary.baseline
     if len(summary.rows) == 1:
         return _word_single(summary, scale)
-    if baseline is None or not baseline.is_complete:
-        name = "" if baseline is None else f" {baseline.label}"
-        return f"nothing is compared: the baseline{name} lacks seeds"
+    if baseline is None:
+        return "nothing is compared: no setting is the baseline; name one as search.baseline"
+    if not baseline.is_complete:
+        seeds = f"{len(baseline.scores)} of {baseline.num_seeds} seeds"
+        return f"nothing is compared: the baseline {baseline.label} has {seeds}"
     if not summary.compared:
         return (
             f"nothing is compared: no value beside {baseline.label} has "
@@ -44,8 +44,10 @@ def _word_single(summary: SearchSummary, scale: Scale) -> str:
         return f"no run has finished: nothing is known about {summary.metric}"
     unit = " %" if scale.is_share else ""
     mean = f"{summary.metric} is {scale.word_score(row.mean)}{unit}"
-    if row.interval is None:
+    if len(row.scores) == 1:
         return f"{mean}, from 1 seed"
+    if row.interval is None:
+        return f"{mean}, the same for {len(row.scores)} seeds: no interval can be given"
     return f"{mean}, 95 % interval {scale.word_interval(row.interval)}, {len(row.scores)} seeds"
 
 
@@ -71,8 +73,7 @@ def _word_better(summary: SearchSummary, better: list[SettingSummary], scale: Sc
     )
     if not others:
         return text
-    listed = _list([f"{_short(row)} by {_word_size(row, scale)}" for row in others])
-    return f"{text}; also better: {listed}"
+    return f"{text}; also better: {_list_sizes(others, scale)}"
 
 
 def _word_none(summary: SearchSummary) -> str:
@@ -87,7 +88,7 @@ def _word_worse(worse: list[SettingSummary], scale: Scale) -> str:
     if len(worse) == 1:
         row = worse[0]
         return f"{_short(row)} is worse by {_word_size(row, scale)} ({_word_reach(row, scale)})"
-    return "worse: " + _list([f"{_short(row)} by {_word_size(row, scale)}" for row in worse])
+    return f"worse: {_list_sizes(worse, scale)}"
 
 
 def _word_outlook(summary: SearchSummary, scale: Scale) -> str:
@@ -123,13 +124,7 @@ def list_notes(summary: SearchSummary, *, record: SearchRecord) -> tuple[str, ..
         state = {"running": "is still running", "stopped": "was stopped", "failed": "failed"}
         total = len(record.settings) * len(record.seeds)
         notes.append(f"the search {state[record.status]}: {done} of {total} runs have a result")
-    notes.extend(
-        f"{row.label} has {len(row.scores)} of {row.num_seeds} seeds "
-        f"({', '.join(f'{count} {what}' for what, count in row.unfinished.items())}): "
-        "no claim is made about it"
-        for row in summary.rows
-        if not row.is_complete
-    )
+    notes.extend(_word_missing(row) for row in summary.rows if not row.is_complete)
     if len(record.seeds) == 1:
         notes.append("1 seed: no interval; use search.seeds: 5")
     if record.select == "best":
@@ -138,6 +133,14 @@ def list_notes(summary: SearchSummary, *, record: SearchRecord) -> tuple[str, ..
             "the values are optimistic"
         )
     return tuple(notes)
+
+
+def _word_missing(row: SettingSummary) -> str:
+    reasons = ", ".join(f"{count} {what}" for what, count in row.unfinished.items())
+    effect = (
+        "nothing can be compared with it" if row.is_baseline else "no claim is made about it"
+    )
+    return f"{row.label} has {len(row.scores)} of {row.num_seeds} seeds ({reasons}): {effect}"
 
 
 def _by_size(summary: SearchSummary, verdict: str) -> list[SettingSummary]:
@@ -174,7 +177,10 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"all {number} {noun}s"
 
 
-def _list(items: list[str]) -> str:
-    if len(items) > MOST_NAMED:
-        items = [*items[:MOST_NAMED], f"{len(items) - MOST_NAMED} more"]
+def _list_sizes(rows: list[SettingSummary], scale: Scale) -> str:
+    """`0.2 by 1.9 points, 0.1 by 1.2 points and 2 more`; labels of several keys are long."""
+    most = 4 if len(rows[0].values) == 1 else 2
+    items = [f"{_short(row)} by {_word_size(row, scale)}" for row in rows]
+    if len(items) > most:
+        items = [*items[:most], f"{len(items) - most} more"]
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,46 +1,44 @@
 """The response curve for a terminal: one column per value, or one line per setting.
 
-A bar is the simultaneous interval of the difference to the baseline, drawn around the setting's
-mean: a bar that misses the baseline's line is a difference, as in the table. An interval of the
-mean alone would be wider wherever seeds are good or bad for every value alike.
+What a bar means is said at `SearchSummary.bar_of`. A terminal has few cells, so the bar of a
+setting that differs is kept off the baseline's line even where both round to the same cell.
 """
 
 from dataclasses import dataclass
 
-from orchestrator.comparison.outcome import Interval, SearchSummary, SettingSummary
+from orchestrator.comparison.outcome import SearchSummary, SettingSummary, mark_of
 from orchestrator.comparison.scale import Scale, scale_of
 
 HEIGHT = 12
-POINTS = {"better": "▲", "worse": "▼", "open": "●", None: "●"}
-
-
-def drawn_interval(row: SettingSummary) -> Interval | None:
-    """The bar of a setting in score units: its difference's interval around its mean.
-
-    Of a single setting, which has nothing to differ from, the mean's own; None for the baseline
-    and where nothing is claimed.
-    """
-    if row.mean is not None and row.difference is not None and row.difference_interval:
-        offset = row.mean - row.difference
-        return row.difference_interval[0] + offset, row.difference_interval[1] + offset
-    return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Axis:
-    """Scores to cells, `cells` of them between the smallest and the largest thing drawn."""
+    """Scores to cells, `cells` of them from the smallest to the largest thing drawn."""
 
     low: float
     high: float
     cells: int
+    baseline: float | None
+    """The baseline's mean; None where there is none."""
+
+    @property
+    def line(self) -> int | None:
+        return None if self.baseline is None else self.cell(self.baseline)
 
     def cell(self, score: float) -> int:
         span = self.high - self.low
         share = 0.5 if span <= 0 else (score - self.low) / span
         return round(share * (self.cells - 1))
 
-    def score(self, cell: int) -> float:
-        return self.low + (self.high - self.low) * cell / (self.cells - 1)
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """Cells of one setting: its point, and its bar's ends where it has one."""
+
+    point: int
+    bar: tuple[int, int] | None
+    mark: str
 
 
 def describe_curve(summary: SearchSummary, width: int = 80) -> str:
@@ -48,89 +46,117 @@ def describe_curve(summary: SearchSummary, width: int = 80) -> str:
 
     Empty where no run has finished.
     """
-    drawn = [row for row in summary.rows if row.mean is not None]
-    if not drawn:
+    if all(row.mean is None for row in summary.rows):
         return ""
     scale = scale_of(summary)
     if len(summary.keys) == 1 and len(summary.rows) > 1:
-        axis = _fit_axis(drawn, HEIGHT)
-        margin = max(len(scale.word_score(axis.score(i))) for i in range(HEIGHT)) + 2
-        column = max(len(row.values[0]) for row in summary.rows) + 3
+        axis = _fit_axis(summary, HEIGHT)
+        ends = (axis.low, axis.high)
+        margin = max(len(scale.word_score(end)) for end in ends) + 2
+        column = max(7, *(len(row.values[0]) + 2 for row in summary.rows))
         if margin + column * len(summary.rows) <= width:
-            room = (width - margin) // len(summary.rows)
-            return _draw_upright(summary, scale, axis, margin, min(max(column, 7), room))
-    return _draw_lying(summary, drawn, scale, width)
+            return _draw_upright(summary, scale, axis, margin=margin, column=column)
+    return _draw_lying(summary, scale, width)
 
 
-def _fit_axis(rows: list[SettingSummary], cells: int) -> _Axis:
-    ends = [end for row in rows for end in (row.mean, *_bar(row)) if end is not None]
-    return _Axis(low=min(ends), high=max(ends), cells=cells)
+def _fit_axis(summary: SearchSummary, cells: int) -> _Axis:
+    ends = [
+        end
+        for row in summary.rows
+        for end in (row.mean, *(summary.bar_of(row) or ()))
+        if end is not None
+    ]
+    baseline = summary.baseline
+    return _Axis(
+        low=min(ends),
+        high=max(ends),
+        cells=cells,
+        baseline=None if baseline is None else baseline.mean,
+    )
 
 
-def _bar(row: SettingSummary) -> Interval | tuple[()]:
-    return drawn_interval(row) or ()
+def _place(summary: SearchSummary, row: SettingSummary, axis: _Axis) -> _Drawn | None:
+    if row.mean is None:
+        return None
+    point, mark = axis.cell(row.mean), mark_of(row)
+    interval = summary.bar_of(row)
+    if interval is None:
+        return _Drawn(point=point, bar=None, mark=mark)
+    low, high = axis.cell(interval[0]), axis.cell(interval[1])
+    if axis.baseline is not None and row.verdict in ("better", "worse"):
+        low, high = _keep_off(axis, low, high, is_above=interval[0] > axis.baseline)
+    return _Drawn(point=min(max(point, low), high), bar=(low, high), mark=mark)
+
+
+def _keep_off(axis: _Axis, low: int, high: int, *, is_above: bool) -> tuple[int, int]:
+    """Move the near end of a bar one cell off the baseline's line, where there is a cell."""
+    assert axis.line is not None
+    if is_above:
+        low = max(low, min(axis.line + 1, axis.cells - 1))
+    else:
+        high = min(high, max(axis.line - 1, 0))
+    return (low, max(low, high)) if is_above else (min(low, high), high)
 
 
 def _draw_upright(
-    summary: SearchSummary, scale: Scale, axis: _Axis, margin: int, column: int
+    summary: SearchSummary, scale: Scale, axis: _Axis, *, margin: int, column: int
 ) -> str:
-    baseline = summary.baseline
-    line = axis.cell(baseline.mean) if baseline and baseline.mean is not None else None
-    stacks = [_draw_stack(row, axis) for row in summary.rows]
-    unit = f"{summary.metric}, %" if scale.is_share else summary.metric
-    lines = [f"{'':{margin}}{unit}"]
+    drawn = [_place(summary, row, axis) for row in summary.rows]
+    labels = {0: axis.low, axis.cells - 1: axis.high}
+    if axis.line is not None and axis.baseline is not None:
+        labels[axis.line] = axis.baseline
+    lines = [f"{'':{margin}}{summary.metric}{', %' if scale.is_share else ''}"]
     for cell in reversed(range(axis.cells)):
-        fill = "┄" if cell == line else " "
-        label = scale.word_score(axis.score(cell)) if _is_labelled(cell, axis, line) else ""
-        cells = "".join((stack.get(cell) or fill).center(column, fill) for stack in stacks)
-        lines.append(f"{label:>{margin - 2}} {'┤' if label else '│'}{cells.rstrip()}")
+        fill = "┄" if cell == axis.line else " "
+        label = scale.word_score(labels[cell]) if cell in labels else ""
+        stacks = "".join(_upright_cell(one, cell, fill).center(column, fill) for one in drawn)
+        lines.append(f"{label:>{margin - 2}} {'┤' if label else '│'}{stacks}")
+    extent = column * len(drawn)
+    lines.append(f"{'':{margin - 1}}└{'─' * extent}")
     values = "".join(row.values[0].center(column) for row in summary.rows)
-    lines.append(f"{'':{margin - 1}}└{'─' * column * len(stacks)}")
-    lines.append(f"{'':{margin}}{values.rstrip()}")
-    name = summary.key_labels[0].center(column * len(stacks)).rstrip()
-    lines.append(f"{'':{margin}}{name}")
-    return "\n".join(lines)
+    lines.append(f"{'':{margin}}{values}")
+    lines.append(f"{'':{margin}}{summary.key_labels[0].center(extent)}")
+    return "\n".join(line.rstrip() for line in lines)
 
 
-def _is_labelled(cell: int, axis: _Axis, line: int | None) -> bool:
-    """Both ends, and the baseline where it does not touch them."""
-    return cell in {0, axis.cells - 1, line}
+def _upright_cell(drawn: _Drawn | None, cell: int, fill: str) -> str:
+    if drawn is None:
+        return fill
+    if cell == drawn.point:
+        return drawn.mark
+    if drawn.bar is None or not drawn.bar[0] <= cell <= drawn.bar[1]:
+        return fill
+    return "┴" if cell == drawn.bar[0] else "┬" if cell == drawn.bar[1] else "│"
 
 
-def _draw_stack(row: SettingSummary, axis: _Axis) -> dict[int, str]:
-    """Cell to character for one setting."""
-    if row.mean is None:
-        return {}
-    stack: dict[int, str] = {}
-    interval = drawn_interval(row)
-    if interval is not None:
-        low, high = axis.cell(interval[0]), axis.cell(interval[1])
-        stack = dict.fromkeys(range(low, high + 1), "│") | {low: "┴", high: "┬"}
-    stack[axis.cell(row.mean)] = POINTS[row.verdict] if row.is_complete else "○"
-    return stack
-
-
-def _draw_lying(
-    summary: SearchSummary, drawn: list[SettingSummary], scale: Scale, width: int
-) -> str:
-    names = [row.label for row in summary.rows]
-    margin = min(max(map(len, names)), max(12, width // 2)) + 2
-    axis = _fit_axis(drawn, max(10, width - margin - 1))
-    baseline = summary.baseline
-    line = axis.cell(baseline.mean) if baseline and baseline.mean is not None else None
+def _draw_lying(summary: SearchSummary, scale: Scale, width: int) -> str:
+    names = [cut_middle(row.label, max(12, width // 2)) for row in summary.rows]
+    margin = max(map(len, names)) + 2
+    axis = _fit_axis(summary, max(12, width - margin - 2))
     lines = []
     for row, name in zip(summary.rows, names, strict=True):
         cells = [" "] * axis.cells
-        if line is not None:
-            cells[line] = "┊"
-        interval = drawn_interval(row)
-        if interval is not None:
-            low, high = axis.cell(interval[0]), axis.cell(interval[1])
-            cells[low : high + 1] = ["├", *"─" * (high - low - 1), "┤"][: high - low + 1]
-        if row.mean is not None:
-            cells[axis.cell(row.mean)] = POINTS[row.verdict] if row.is_complete else "○"
-        shown = name if len(name) <= margin - 2 else name[: margin - 3] + "…"
-        lines.append(f"{shown:<{margin}}{''.join(cells)}".rstrip())
+        if axis.line is not None:
+            cells[axis.line] = "┊"
+        drawn = _place(summary, row, axis)
+        if drawn is not None:
+            if drawn.bar is not None:
+                low, high = drawn.bar
+                cells[low : high + 1] = "─" * (high - low + 1)
+                cells[low], cells[high] = "├", "┤"
+            cells[drawn.point] = drawn.mark
+        lines.append(f"{name:<{margin}}{''.join(cells)}")
     left, right = scale.word_score(axis.low), scale.word_score(axis.high)
-    lines.append(f"{'':{margin}}{left}{right:>{axis.cells - len(left)}}")
-    return "\n".join(lines)
+    unit = f"{summary.metric}{', %' if scale.is_share else ''}"
+    if axis.high > axis.low:
+        lines.append(f"{'':{margin}}{left}{right:>{axis.cells - len(left)}}")
+    lines.append(f"{'':{margin}}{unit.center(axis.cells)}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def cut_middle(text: str, room: int) -> str:
+    """`my_package.mod…attention`: both ends tell more than either."""
+    if len(text) <= room:
+        return text
+    front = (room - 1) // 2
+    return f"{text[:front]}…{text[len(text) - (room - 1 - front) :]}"

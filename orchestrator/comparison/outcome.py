@@ -32,7 +32,7 @@ class SettingSummary:
     mean: float | None
     """None where no run finished."""
     interval: Interval | None
-    """95 % t interval of this mean alone; None below two seeds."""
+    """95 % t interval of this mean alone; None below two seeds, or where they all agree."""
     sd: float | None
     """Spread over seeds; None below two seeds."""
     difference: float | None
@@ -79,6 +79,32 @@ class SearchSummary:
     def compared(self) -> tuple[SettingSummary, ...]:
         """The rows that have a difference to the baseline."""
         return tuple(row for row in self.rows if row.difference is not None)
+
+    def bar_of(self, row: SettingSummary) -> Interval | None:
+        """The bar of a setting in a picture: its difference's interval, drawn around its mean.
+
+        A bar that misses the baseline's line is then a difference, as in the table; an interval
+        of the mean alone is wider wherever seeds are good or bad for every value alike. The
+        only setting of a search gets its mean's interval; the baseline and settings without
+        a claim get none.
+        """
+        if len(self.rows) == 1:
+            return row.interval
+        if row.mean is None or row.difference is None or row.difference_interval is None:
+            return None
+        baseline_mean = row.mean - row.difference
+        return row.difference_interval[0] + baseline_mean, row.difference_interval[
+            1
+        ] + baseline_mean
+
+
+def mark_of(row: SettingSummary) -> str:
+    """The point of a setting: an arrow where it differs, pointing as its score does."""
+    if not row.is_complete:
+        return "○"
+    if row.verdict in ("better", "worse") and row.difference is not None:
+        return "▲" if row.difference > 0 else "▼"
+    return "●"
 
 
 def word_value(value: Scalar) -> str:

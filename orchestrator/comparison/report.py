@@ -1,38 +1,32 @@
-"""A summary as text: the table for a terminal, rows for a spreadsheet, values for a program.
+"""A summary as text: the table for a terminal, and the answer under it.
 
 The table gives the mean's own interval beside the interval of the difference: seeds that are
 good or bad for every value widen the first and cancel in the second, which alone decides.
 """
 
-import csv
-import io
 from textwrap import wrap
-from typing import Any
 
-from orchestrator.comparison.curve import describe_curve
-from orchestrator.comparison.outcome import SearchSummary, SettingSummary
+from orchestrator.comparison.curve import cut_middle, describe_curve
+from orchestrator.comparison.export import summary_to_csv, summary_to_json
+from orchestrator.comparison.outcome import SearchSummary, SettingSummary, mark_of
 from orchestrator.comparison.scale import Scale, scale_of
 
 __all__ = ["describe_curve", "describe_summary", "summary_to_csv", "summary_to_json"]
 
-MARKS = {"better": "▲ better", "worse": "▼ worse", "open": "· open", None: ""}
 COLORS = {"better": "32", "worse": "31"}
 GAP = "  "
+
+_Columns = list[list[str]]
+"""Cells by column, the head first in each."""
 
 
 def describe_summary(summary: SearchSummary, width: int = 100, *, color: bool = False) -> str:
     """The table, the answer and what limits it, at most `width` columns where names allow."""
-    scale = scale_of(summary)
-    head, body, droppable = _lay_out(summary, scale)
-    # Widest comfort first: the mean's own interval goes, then values are cut in their middle.
-    if _total(head, body) > width and droppable is not None:
-        head = head[:droppable] + head[droppable + 1 :]
-        body = [cells[:droppable] + cells[droppable + 1 :] for cells in body]
-    names = max(1, len(summary.keys))
-    while (excess := _total(head, body) - width) > 0 and _shorten(head, body, names, excess):
-        pass
-    lines = [_word_heading(summary), "", *_draw_table(summary, head, body, names, color=color)]
-    lines += ["", *wrap(_sentence(summary), width, subsequent_indent="  ")]
+    lines = [*wrap(_word_heading(summary), width), ""]
+    lines += _draw_table(summary, _fit_columns(summary, width), color=color)
+    if any(row.difference_interval for row in summary.rows):
+        lines += wrap(_word_method(summary), width, initial_indent=GAP, subsequent_indent=GAP)
+    lines += ["", *wrap(summary.sentence, width)]
     for note in summary.notes:
         lines += wrap(note, width, initial_indent="- ", subsequent_indent="  ")
     return "\n".join(lines)
@@ -41,166 +35,112 @@ def describe_summary(summary: SearchSummary, width: int = 100, *, color: bool = 
 def _word_heading(summary: SearchSummary) -> str:
     direction = "higher" if summary.maximize else "lower"
     seeds = f"{len(summary.seeds)} seed{'' if len(summary.seeds) == 1 else 's'}"
-    return f"{summary.label}   {summary.metric} ({direction} is better), {seeds}"
+    return f"{summary.label}: {summary.metric}, {direction} is better, {seeds}"
 
 
-def _sentence(summary: SearchSummary) -> str:
-    return summary.sentence[:1].upper() + summary.sentence[1:] + "."
+def _word_method(summary: SearchSummary) -> str:
+    count = len(summary.compared)
+    if count == 1:
+        return "differences are paired by seed"
+    together = "both" if count == 2 else f"all {count}"
+    return f"differences are paired by seed; their intervals hold for {together} at once"
 
 
-def _lay_out(
-    summary: SearchSummary, scale: Scale
-) -> tuple[list[str], list[list[str]], int | None]:
-    """Head, cells per row, and the column that may go first."""
-    unit = " %" if scale.is_share else ""
-    head = [*(summary.key_labels or ("",)), "seeds", f"mean{unit}", "95 % interval"]
-    droppable = len(head) - 1
-    compares = len(summary.rows) > 1
-    if compares:
-        points = ", points" if scale.is_share else ""
-        head += [f"difference{points}", "95 %, all at once", ""]
-    body = []
-    for row in summary.rows:
-        names = list(row.values) or [row.label]
-        done = len(row.scores)
-        seeds = str(done) if row.is_complete else f"{done} of {row.num_seeds}"
-        cells = [*names, seeds, _mean(row, scale), _interval(row, scale)]
-        if compares:
-            cells += [*_difference_cells(row, scale)]
-        body.append(cells)
-    return head, body, droppable if compares else None
+def _fit_columns(summary: SearchSummary, width: int) -> _Columns:
+    """All columns; if too wide, without the means' own intervals, then with values cut."""
+    columns = _lay_out(summary, mean_intervals=True)
+    if _total(columns) > width and len(summary.rows) > 1:
+        columns = _lay_out(summary, mean_intervals=False)
+    names = max(1, len(summary.keys))
+    while (excess := _total(columns) - width) > 0:
+        widest = max(columns[:names], key=_width)
+        room = max(len(widest[0]), 12, _width(widest) - excess)
+        if room >= _width(widest):
+            break
+        widest[1:] = [cut_middle(cell, room) for cell in widest[1:]]
+    return columns
 
 
-def _mean(row: SettingSummary, scale: Scale) -> str:
-    return "" if row.mean is None else scale.word_score(row.mean)
+def _lay_out(summary: SearchSummary, *, mean_intervals: bool) -> _Columns:
+    scale, rows = scale_of(summary), summary.rows
+    columns = [
+        [label, *(row.values[i] for row in rows)] for i, label in enumerate(summary.key_labels)
+    ] or [["setting", *(row.label for row in rows)]]
+    columns.append(["seeds", *(_word_seeds(row) for row in rows)])
+    means = [_word_mean(row, scale, interval=mean_intervals) for row in rows]
+    percent = " %" if scale.is_share else ""
+    head = f"mean{percent} (95 %)" if any(low for _, low, _ in means) else f"mean{percent}"
+    columns.append([head, *_align(means)])
+    if len(rows) > 1:
+        differences = [_word_difference(row, scale) for row in rows]
+        head = "difference (95 %)" if any(low for _, low, _ in differences) else "difference"
+        columns.append([head, *_align(differences)])
+        columns.append(["", *(_word_verdict(row) for row in rows)])
+    return columns
 
 
-def _interval(row: SettingSummary, scale: Scale) -> str:
-    return "" if row.interval is None else scale.word_interval(row.interval)
+def _word_seeds(row: SettingSummary) -> str:
+    done = len(row.scores)
+    return str(done) if row.is_complete else f"{done} of {row.num_seeds}"
 
 
-def _difference_cells(row: SettingSummary, scale: Scale) -> tuple[str, str, str]:
-    if row.is_baseline:
-        return "", "", "baseline"
+def _word_mean(row: SettingSummary, scale: Scale, *, interval: bool) -> tuple[str, str, str]:
+    if row.mean is None:
+        return "", "", ""
+    if row.interval is None or not interval:
+        return scale.word_score(row.mean), "", ""
+    low, high = row.interval
+    return scale.word_score(row.mean), scale.word_score(low), scale.word_score(high)
+
+
+def _word_difference(row: SettingSummary, scale: Scale) -> tuple[str, str, str]:
     if row.difference is None:
-        return "", "", "no claim"
+        return "", "", ""
     difference = scale.word_difference(row.difference)
     if row.difference_interval is None:
-        return difference, "", "no claim"
-    interval = scale.word_difference_interval(row.difference_interval)
-    return difference, interval, MARKS[row.verdict]
+        return difference, "", ""
+    low, high = row.difference_interval
+    return difference, scale.word_difference(low), scale.word_difference(high)
 
 
-def _widths(head: list[str], body: list[list[str]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(head, *body, strict=True)]
+def _word_verdict(row: SettingSummary) -> str:
+    if row.is_baseline:
+        return "baseline"
+    if row.difference_interval is None:
+        return "no claim"
+    return f"{'·' if row.verdict == 'open' else mark_of(row)} {row.verdict}"
 
 
-def _total(head: list[str], body: list[list[str]]) -> int:
-    widths = _widths(head, body)
-    return len(GAP) + sum(widths) + len(GAP) * (len(widths) - 1)
+def _align(cells: list[tuple[str, str, str]]) -> list[str]:
+    """`+2.7 (+1.0 to +4.4)`, each of the three numbers under its like."""
+    value_width, low_width, high_width = (
+        max(map(len, part)) for part in zip(*cells, strict=True)
+    )
+    aligned = []
+    for value, low, high in cells:
+        reach = f" ({low:>{low_width}} to {high:>{high_width}})" if low else ""
+        aligned.append(f"{value:>{value_width}}{reach}")
+    return [text.ljust(max(map(len, aligned))) for text in aligned]
 
 
-def _shorten(head: list[str], body: list[list[str]], names: int, excess: int) -> bool:
-    """Cut the widest column of values by at most `excess`; False where no more can be cut."""
-    widths = _widths(head, body)[:names]
-    column = max(range(names), key=lambda i: widths[i])
-    room = max(len(head[column]), 12, widths[column] - excess)
-    if room >= widths[column]:
-        return False
-    for cells in body:
-        cells[column] = _cut(cells[column], room)
-    return True
+def _width(column: list[str]) -> int:
+    return max(map(len, column))
 
 
-def _cut(text: str, room: int) -> str:
-    """`my_package.mod…attention`: both ends tell more than either."""
-    if len(text) <= room:
-        return text
-    front = (room - 1) // 2
-    return f"{text[:front]}…{text[len(text) - (room - 1 - front) :]}"
+def _total(columns: _Columns) -> int:
+    return sum(len(GAP) + _width(column) for column in columns)
 
 
-def _draw_table(
-    summary: SearchSummary,
-    head: list[str],
-    body: list[list[str]],
-    names: int,
-    *,
-    color: bool,
-) -> list[str]:
-    widths = _widths(head, body)
-    lines = [_draw_row(head, widths, names), GAP + "─" * (_total(head, body) - len(GAP))]
-    for row, cells in zip(summary.rows, body, strict=True):
-        line = _draw_row(cells, widths, names)
+def _draw_table(summary: SearchSummary, columns: _Columns, *, color: bool) -> list[str]:
+    names = max(1, len(summary.keys))
+    has_verdict = len(summary.rows) > 1
+    for i, column in enumerate(columns):
+        width = _width(column)
+        to_left = i < names or (has_verdict and i == len(columns) - 1)
+        column[:] = [cell.ljust(width) if to_left else cell.rjust(width) for cell in column]
+    drawn = [(GAP + GAP.join(cells)).rstrip() for cells in zip(*columns, strict=True)]
+    lines = [drawn[0], GAP + "─" * (max(map(len, drawn)) - len(GAP))]
+    for row, line in zip(summary.rows, drawn[1:], strict=True):
         code = COLORS.get(row.verdict or "")
         lines.append(f"\x1b[{code}m{line}\x1b[0m" if color and code else line)
     return lines
-
-
-def _draw_row(cells: list[str], widths: list[int], names: int) -> str:
-    """Values and the mark to the left, numbers to the right."""
-    last = len(cells) - 1
-    drawn = [
-        cell.ljust(width) if i < names or (i == last and i > names + 2) else cell.rjust(width)
-        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return (GAP + GAP.join(drawn)).rstrip()
-
-
-def summary_to_csv(summary: SearchSummary) -> str:
-    """One line per setting, raw numbers, one column per searched key, empty where none."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    numbers = ("mean", "low", "high", "sd", "difference", "difference_low", "difference_high")
-    writer.writerow([*summary.keys, "baseline", "seeds_done", "seeds", *numbers, "verdict"])
-    for row in summary.rows:
-        low, high = row.interval or (None, None)
-        difference_low, difference_high = row.difference_interval or (None, None)
-        writer.writerow(
-            [
-                *(row.setting.get(key) for key in summary.keys),
-                str(row.is_baseline).lower(),
-                len(row.scores),
-                row.num_seeds,
-                row.mean,
-                low,
-                high,
-                row.sd,
-                row.difference,
-                difference_low,
-                difference_high,
-                row.verdict,
-            ]
-        )
-    return text.getvalue()
-
-
-def summary_to_json(summary: SearchSummary) -> dict[str, Any]:
-    """Plain JSON: every number of the summary, raw, and the answer in words."""
-    return {
-        "search": summary.label,
-        "metric": summary.metric,
-        "maximize": summary.maximize,
-        "keys": list(summary.keys),
-        "seeds": list(summary.seeds),
-        "answer": summary.sentence,
-        "notes": list(summary.notes),
-        "settings": [
-            {
-                "setting": dict(row.setting),
-                "label": row.label,
-                "baseline": row.is_baseline,
-                "scores": {str(seed): score for seed, score in row.scores.items()},
-                "unfinished": dict(row.unfinished),
-                "mean": row.mean,
-                "interval": None if row.interval is None else list(row.interval),
-                "sd": row.sd,
-                "difference": row.difference,
-                "difference_interval": (
-                    None if row.difference_interval is None else list(row.difference_interval)
-                ),
-                "verdict": row.verdict,
-            }
-            for row in summary.rows
-        ],
-    }

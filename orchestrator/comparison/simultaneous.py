@@ -63,13 +63,17 @@ def compare_to_baseline(scores: FloatArray, *, level: float = LEVEL) -> Differen
         return Differences(mean=mean, low=None, high=None, sd=float("nan"))
     variances = differences.var(axis=0, ddof=1)
     sd = float(np.sqrt(variances.mean()))
-    # Equal differences leave rounding errors of about 1e-16; they are no measured spread.
-    if sd <= 1e-12 * float(np.abs(scores).max()):
+    if _is_rounding(sd, scores):
         return Differences(mean=mean, low=None, high=None, sd=0.0)
     freedom = _degrees_of_freedom(comparisons, seeds)
     standard_errors = np.sqrt(shrink_variances(variances, seeds=seeds) / seeds)
     half = dunnett_critical_value(comparisons, freedom, level=level) * standard_errors
     return Differences(mean=mean, low=mean - half, high=mean + half, sd=sd)
+
+
+def _is_rounding(sd: float, scores: FloatArray) -> bool:
+    """Whether a spread is what float64 leaves of none at all, about 1e-16 of the scores."""
+    return sd <= 1e-12 * float(np.abs(scores).max())
 
 
 def shrink_variances(variances: FloatArray, *, seeds: int) -> FloatArray:
@@ -159,11 +163,16 @@ def _chi_grid(degrees_of_freedom: float) -> tuple[FloatArray, FloatArray]:
 
 
 def mean_interval(scores: FloatArray, *, level: float = LEVEL) -> tuple[float, float] | None:
-    """Student's t interval of one setting's mean, for that mean alone; None below two seeds."""
+    """Student's t interval of one setting's mean, for that mean alone.
+
+    None below two seeds, and where all agree, which leaves no spread to judge the mean by.
+    """
     if scores.size < 2:
         return None
-    critical_value = dunnett_critical_value(1, scores.size - 1, level=level)
-    half = critical_value * float(scores.std(ddof=1)) / sqrt(scores.size)
+    sd = float(scores.std(ddof=1))
+    if _is_rounding(sd, scores):
+        return None
+    half = dunnett_critical_value(1, scores.size - 1, level=level) * sd / sqrt(scores.size)
     mean = float(scores.mean())
     return mean - half, mean + half
 
