@@ -4,10 +4,11 @@ What a bar means is said at `SearchSummary.bar_of`. A terminal has few cells, so
 setting that differs is kept off the baseline's line even where both round to the same cell.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.comparison.outcome import SearchSummary, SettingSummary, mark_of
 from orchestrator.comparison.scale import Scale, scale_of
+from orchestrator.comparison.text import cut_middle
 
 HEIGHT = 12
 
@@ -44,10 +45,14 @@ class _Drawn:
 def describe_curve(summary: SearchSummary, width: int = 80) -> str:
     """The curve as lines of text: values from left to right where one key varies and they fit.
 
-    Empty where no run has finished.
+    Numbers are put in order, evenly spaced; other values stay in the spec's order. Empty where
+    no run has finished.
     """
     if all(row.mean is None for row in summary.rows):
         return ""
+    if (numbers := summary.numbers) is not None:
+        order = sorted(range(len(numbers)), key=numbers.__getitem__)
+        summary = replace(summary, rows=tuple(summary.rows[i] for i in order))
     scale = scale_of(summary)
     if len(summary.keys) == 1 and len(summary.rows) > 1:
         axis = _fit_axis(summary, HEIGHT)
@@ -130,10 +135,12 @@ def _upright_cell(drawn: _Drawn | None, cell: int, fill: str) -> str:
 
 
 def _draw_lying(summary: SearchSummary, scale: Scale, width: int) -> str:
-    names = [cut_middle(row.label, max(12, width // 2)) for row in summary.rows]
-    margin = max(map(len, names)) + 2
+    room = max(12, width // 2)
+    key, labels = name_rows(summary)
+    names = [cut_middle(label, room) for label in labels]
+    margin = max(map(len, [key, *names])) + 2
     axis = _fit_axis(summary, max(12, width - margin - 2))
-    lines = []
+    lines = [key] if key else []
     for row, name in zip(summary.rows, names, strict=True):
         cells = [" "] * axis.cells
         if axis.line is not None:
@@ -154,9 +161,8 @@ def _draw_lying(summary: SearchSummary, scale: Scale, width: int) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def cut_middle(text: str, room: int) -> str:
-    """`my_package.mod…attention`: both ends tell more than either."""
-    if len(text) <= room:
-        return text
-    front = (room - 1) // 2
-    return f"{text[:front]}…{text[len(text) - (room - 1 - front) :]}"
+def name_rows(summary: SearchSummary) -> tuple[str, list[str]]:
+    """The key where a single one varies, else nothing, and what to call each setting."""
+    if len(summary.keys) == 1:
+        return summary.key_labels[0], [row.values[0] for row in summary.rows]
+    return "", [row.label for row in summary.rows]

@@ -5,27 +5,25 @@ what colours say. What a bar means is said at `SearchSummary.bar_of`, and in the
 """
 
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING
 
-from orchestrator.comparison.curve import cut_middle
+from orchestrator.comparison.curve import name_rows
 from orchestrator.comparison.outcome import SearchSummary, SettingSummary
 from orchestrator.comparison.scale import scale_of
+from orchestrator.comparison.text import cut_middle, wrap_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, VERMILION, BLACK, GREY = "#0072B2", "#D55E00", "#222222", "#8A8A8A"
-SIZE_INCHES = (8.0, 5.0)
+WIDTH_INCHES, HEIGHT_INCHES = 8.0, 5.0
 DOTS_PER_INCH = 150
 LONGEST_NAME = 34
 MOST_UPRIGHT = 14
 
-_Point = tuple[float, float]
-
 
 def draw_response_curve(summary: SearchSummary, path: Path) -> None:
-    """Write the curve as a PNG of about 1200 x 750 pixels; needs no display.
+    """Write the curve as a PNG, 1200 pixels wide, about 750 high; needs no display.
 
     One key that varies runs along the horizontal axis, numbers to scale; several keys, long
     names and a single setting get one line each.
@@ -33,18 +31,24 @@ def draw_response_curve(summary: SearchSummary, path: Path) -> None:
     # Figures are made without pyplot, whose global state is not safe in a driver's threads.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     upright = _is_upright(summary)
-    height = SIZE_INCHES[1] if upright else max(SIZE_INCHES[1], 1.8 + 0.36 * len(summary.rows))
-    figure = Figure(figsize=(SIZE_INCHES[0], height), dpi=DOTS_PER_INCH, layout="constrained")
+    height = HEIGHT_INCHES if upright else max(3.0, 2.0 + 0.36 * len(summary.rows))
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DOTS_PER_INCH, layout=layout)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    places = _places(summary) if upright else [float(i) for i in range(len(summary.rows))]
+    places = [float(i) for i in range(len(summary.rows))]
+    if upright and summary.numbers is not None:
+        places = list(summary.numbers)
     _draw_baseline(axes, summary, upright=upright)
     for row, place in zip(summary.rows, places, strict=True):
         _draw_setting(axes, summary, row, place, upright=upright)
+    _limit_scores(axes, summary, upright=upright)
     _label_axes(axes, summary, places, upright=upright)
-    figure.suptitle(fill(summary.sentence, 88), fontsize=11, x=0.02, ha="left")
+    title = "\n".join(wrap_words(summary.sentence, 90))
+    figure.suptitle(title, fontsize=11, x=0.02, ha="left")
     figure.supxlabel(_word_legend(summary), fontsize=8, color=GREY, x=0.02, ha="left")
     figure.savefig(path, format="png")
 
@@ -52,28 +56,9 @@ def draw_response_curve(summary: SearchSummary, path: Path) -> None:
 def _is_upright(summary: SearchSummary) -> bool:
     if len(summary.keys) != 1 or len(summary.rows) < 2:
         return False
-    if _numbers(summary) is not None:
-        return True
     longest = max(len(row.values[0]) for row in summary.rows)
-    return len(summary.rows) <= MOST_UPRIGHT and longest * len(summary.rows) <= 90
-
-
-def _numbers(summary: SearchSummary) -> list[float] | None:
-    """The values of the one key that varies, if all are numbers."""
-    values = [row.setting.get(summary.keys[0]) for row in summary.rows]
-    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
-        return None
-    return [float(value) for value in values if isinstance(value, int | float)]
-
-
-def _is_logarithmic(numbers: list[float]) -> bool:
-    """Learning rates and the like: all positive, over more than a factor of 30."""
-    return min(numbers) > 0 and max(numbers) / min(numbers) > 30
-
-
-def _places(summary: SearchSummary) -> list[float]:
-    numbers = _numbers(summary)
-    return [float(i) for i in range(len(summary.rows))] if numbers is None else numbers
+    fits = len(summary.rows) <= MOST_UPRIGHT and longest * len(summary.rows) <= 90
+    return fits or summary.numbers is not None
 
 
 def _draw_baseline(axes: "Axes", summary: SearchSummary, *, upright: bool) -> None:
@@ -88,63 +73,90 @@ def _draw_baseline(axes: "Axes", summary: SearchSummary, *, upright: bool) -> No
 def _draw_setting(
     axes: "Axes", summary: SearchSummary, row: SettingSummary, place: float, *, upright: bool
 ) -> None:
+    from matplotlib.transforms import ScaledTranslation
+
     factor = scale_of(summary).factor
-
-    def at(score: float) -> _Point:
-        return (place, factor * score) if upright else (factor * score, place)
-
-    for score in row.scores.values():
-        axes.plot(*at(score), "o", color=GREY, markersize=4, alpha=0.45, mew=0, zorder=2)
+    # Beside the bar, which would hide them.
+    x, y = (-0.11, 0.0) if upright else (0.0, 0.11)
+    beside = axes.transData + ScaledTranslation(x, y, axes.figure.dpi_scale_trans)
+    for score in row.scores.values() if row.num_seeds > 1 else ():
+        at = _turn(place, factor * score, upright=upright)
+        axes.plot(*at, "o", color=GREY, ms=4, alpha=0.5, mew=0, transform=beside, zorder=2)
     if row.mean is None:
         return
     color = {"better": BLUE, "worse": VERMILION}.get(row.verdict or "", BLACK)
-    bar = summary.bar_of(row)
-    if bar is not None:
-        ends = [at(end) for end in bar]
+    if (bar := summary.bar_of(row)) is not None:
+        ends = [_turn(place, factor * end, upright=upright) for end in bar]
         cap = "_" if upright else "|"
         axes.plot(
             *zip(*ends, strict=True), color=color, linewidth=2, marker=cap, ms=9, zorder=3
         )
     marker = {"better": "D", "worse": "s"}.get(row.verdict or "", "o")
     face = color if row.is_complete else "white"
-    axes.plot(*at(row.mean), marker, color=color, mfc=face, markersize=8, zorder=4)
+    at = _turn(place, factor * row.mean, upright=upright)
+    axes.plot(*at, marker, color=color, mfc=face, markersize=8, zorder=4)
+
+
+def _turn(place: float, score: float, *, upright: bool) -> tuple[float, float]:
+    return (place, score) if upright else (score, place)
+
+
+def _limit_scores(axes: "Axes", summary: SearchSummary, *, upright: bool) -> None:
+    """Room for every seed and bar; dots set beside their bar do not count by themselves."""
+    factor = scale_of(summary).factor
+    ends = [score for row in summary.rows for score in row.scores.values()]
+    ends += [end for row in summary.rows for end in summary.bar_of(row) or ()]
+    if not ends or min(ends) == max(ends):
+        return
+    low, high = factor * min(ends), factor * max(ends)
+    limit = axes.set_ylim if upright else axes.set_xlim
+    limit(low - 0.05 * (high - low), high + 0.05 * (high - low))
 
 
 def _label_axes(
     axes: "Axes", summary: SearchSummary, places: list[float], *, upright: bool
 ) -> None:
-    share = scale_of(summary).is_share
-    score_label = f"{summary.metric} (%)" if share else summary.metric
+    score_label = f"{summary.metric} (%)" if scale_of(summary).is_share else summary.metric
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y" if upright else "x", color="#E6E6E6", linewidth=0.8)
     axes.set_axisbelow(True)
-    if not upright:
-        names = [cut_middle(row.label, LONGEST_NAME) for row in summary.rows]
-        axes.set_yticks(places, names, fontsize=9)
-        axes.set_ylim(len(places) - 0.5, -0.5)
-        axes.set_xlabel(score_label)
+    if upright:
+        axes.set_ylabel(score_label)
+        axes.set_xlabel(summary.key_labels[0])
+        _label_values(axes, summary, places)
         return
-    axes.set_ylabel(score_label)
-    axes.set_xlabel(summary.key_labels[0])
-    numbers = _numbers(summary)
-    if numbers is None:
-        axes.set_xlim(-0.5, len(places) - 0.5)
-    elif _is_logarithmic(numbers):
+    key, names = name_rows(summary)
+    axes.set_yticks(places, [cut_middle(name, LONGEST_NAME) for name in names], fontsize=9)
+    axes.set_ylim(len(places) - 0.5, -0.5)
+    axes.set_ylabel(key)
+    axes.set_xlabel(score_label)
+
+
+def _label_values(axes: "Axes", summary: SearchSummary, places: list[float]) -> None:
+    """Ticks at the values, and room for all of them, even those without a single run."""
+    low, high = min(places), max(places)
+    # Learning rates and the like, over more than a factor of 30, would crowd at the left.
+    if summary.numbers is not None and low > 0 and high / low > 30:
         axes.set_xscale("log")
         axes.minorticks_off()
-    if numbers is None or len(numbers) <= MOST_UPRIGHT:
+        room = (high / low) ** 0.06
+        axes.set_xlim(low / room, high * room)
+    else:
+        room = 0.06 * (high - low) if summary.numbers is not None else 0.5
+        axes.set_xlim(low - room, high + room)
+    if len(places) <= MOST_UPRIGHT:
         axes.set_xticks(places, [row.values[0] for row in summary.rows])
 
 
 def _word_legend(summary: SearchSummary) -> str:
-    parts = ["grey: single seeds"]
+    parts = ["grey: single seeds"] if len(summary.seeds) > 1 else []
     if any(row.difference_interval for row in summary.rows):
         parts.append(
-            "bar: 95 % interval of the paired difference to the baseline (dashed), "
-            "all at once\ndiamond: better, square: worse, circle: open"
+            "bar: 95 % interval of the paired difference to the baseline (dashed line)\n"
+            "diamond: better, square: worse, circle: open"
         )
-    elif summary.rows[0].interval and len(summary.rows) == 1:
+    elif len(summary.rows) == 1 and summary.rows[0].interval is not None:
         parts.append("bar: 95 % interval of the mean")
     if any(row.mean is not None and not row.is_complete for row in summary.rows):
         parts.append("hollow: seeds are missing")
-    return ";  ".join(parts)
+    return ", ".join(parts)

@@ -80,6 +80,17 @@ class SearchSummary:
         """The rows that have a difference to the baseline."""
         return tuple(row for row in self.rows if row.difference is not None)
 
+    @property
+    def numbers(self) -> tuple[float, ...] | None:
+        """The values of the one key that varies, if it is one and all are numbers."""
+        values = [row.setting.get(key) for key in self.keys for row in self.rows]
+        numbers = tuple(
+            float(value)
+            for value in values
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        )
+        return numbers if len(self.keys) == 1 and len(numbers) == len(values) else None
+
     def bar_of(self, row: SettingSummary) -> Interval | None:
         """The bar of a setting in a picture: its difference's interval, drawn around its mean.
 

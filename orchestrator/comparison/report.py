@@ -4,12 +4,11 @@ The table gives the mean's own interval beside the interval of the difference: s
 good or bad for every value widen the first and cancel in the second, which alone decides.
 """
 
-from textwrap import wrap
-
-from orchestrator.comparison.curve import cut_middle, describe_curve
+from orchestrator.comparison.curve import describe_curve
 from orchestrator.comparison.export import summary_to_csv, summary_to_json
 from orchestrator.comparison.outcome import SearchSummary, SettingSummary, mark_of
 from orchestrator.comparison.scale import Scale, scale_of
+from orchestrator.comparison.text import cut_middle, wrap_words
 
 __all__ = ["describe_curve", "describe_summary", "summary_to_csv", "summary_to_json"]
 
@@ -22,13 +21,13 @@ _Columns = list[list[str]]
 
 def describe_summary(summary: SearchSummary, width: int = 100, *, color: bool = False) -> str:
     """The table, the answer and what limits it, at most `width` columns where names allow."""
-    lines = [*wrap(_word_heading(summary), width), ""]
+    lines = [*wrap_words(_word_heading(summary), width), ""]
     lines += _draw_table(summary, _fit_columns(summary, width), color=color)
     if any(row.difference_interval for row in summary.rows):
-        lines += wrap(_word_method(summary), width, initial_indent=GAP, subsequent_indent=GAP)
-    lines += ["", *wrap(summary.sentence, width)]
+        lines += wrap_words(_word_method(summary), width, first=GAP, rest=GAP)
+    lines += ["", *wrap_words(summary.sentence, width)]
     for note in summary.notes:
-        lines += wrap(note, width, initial_indent="- ", subsequent_indent="  ")
+        lines += wrap_words(note, width, first="- ", rest="  ")
     return "\n".join(lines)
 
 
