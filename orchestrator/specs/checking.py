@@ -1,0 +1,123 @@
+"""Values and spaces against the models, each mistake put where its value stands."""
+
+from collections.abc import Iterable, Mapping
+from itertools import islice, product
+
+from orchestrator.specs.experiment import Keys, describe_setting, replace_values
+from orchestrator.specs.fields import kind_of, list_fields
+from orchestrator.specs.mistakes import Mistakes
+from orchestrator.specs.reading import Reading, put_value
+from orchestrator.specs.search import Scalar, SearchSpec, Space, corners
+from orchestrator.specs.search_rules import (
+    check_baseline_in_grid,
+    check_search,
+    resolve_baseline,
+)
+from orchestrator.specs.spaces import PlacedSpace, SpaceError, as_kind, parse_space
+from orchestrator.specs.validation import Issue, check_values
+
+# All corners of 12 ranges, or a grid of 4,096 settings: under a second.
+_MAX_COMBINATIONS = 4096
+
+
+def check_reading(reading: Reading, mistakes: Mistakes) -> tuple[Keys, dict[str, Space]]:
+    """Check every value, every corner of every space, and what holds between keys.
+
+    Returns:
+        The keys, with the first corner of each space in its place; dotted key to space.
+
+    Raises:
+        SpecError: There are mistakes, these or earlier ones.
+    """
+    checker = _Checker(reading, mistakes)
+    placed = checker.parse_spaces()
+    spaces = {key: item.space for key, item in placed.items()}
+    checker.check_values(placed)
+    if not reading.lost_space:
+        checker.check_search(spaces)
+    mistakes.raise_any()
+    checker.check_combinations(spaces)
+    mistakes.raise_any()
+    return Keys.model_validate(reading.values), spaces
+
+
+class _Checker:
+    def __init__(self, reading: Reading, mistakes: Mistakes) -> None:
+        self._reading = reading
+        self._mistakes = mistakes
+
+    def _add(self, issues: Iterable[Issue]) -> None:
+        for issue in issues:
+            if not self._reading.is_broken(issue.key):
+                place = self._reading.place_of(issue.key)
+                self._mistakes.add(place, issue.text, key=issue.key)
+
+    def parse_spaces(self) -> dict[str, PlacedSpace]:
+        """Parse the spaces, and put the first corner of each in its place."""
+        fields = list_fields(Keys)
+        placed = {}
+        for key, (word, node) in self._reading.spaces.items():
+            try:
+                space = parse_space(word, node, kind_of(fields[key]))
+            except SpaceError as error:
+                self._mistakes.add(error.position, str(error), key=key)
+                self._reading.broken.add(key)
+                self._reading.lost_space = True
+                continue
+            placed[key] = space
+            put_value(self._reading.values, key, corners(space.space)[0])
+            self._reading.positions[key] = space.positions[0]
+        return placed
+
+    def check_values(self, placed: Mapping[str, PlacedSpace]) -> None:
+        """Check the keys, and each further corner of a space as if it were the key's value."""
+        self._add(check_values(Keys, self._reading.values)[1])
+        for key, item in placed.items():
+            further = zip(corners(item.space), item.positions, strict=True)
+            for value, position in islice(further, 1, None):
+                for text in self._explain(key, value):
+                    self._mistakes.add(position, text, key=key)
+
+    def _explain(self, key: str, value: Scalar) -> list[str]:
+        values = replace_values(self._reading.values, {key: value})
+        return [issue.text for issue in check_values(Keys, values)[1] if issue.key == key]
+
+    def check_search(self, spaces: Mapping[str, Space]) -> None:
+        """Check key `search` against the spaces, and put the baseline, in full, in its place."""
+        search = check_values(SearchSpec, self._reading.values.get("search", {}))[0]
+        if search is None:
+            return
+        self._add(check_search(search, spaces))
+        baseline, issues = resolve_baseline(self._reading.baseline, spaces)
+        self._add(issues)
+        fields = list_fields(Keys)
+        whole = {key: as_kind(value, kind_of(fields[key])) for key, value in baseline.items()}
+        for key, value in whole.items():
+            for text in self._explain(key, value):
+                self._add([Issue(self._name_in_baseline(key), text)])
+        for issue in check_baseline_in_grid(whole, spaces):
+            self._add([Issue(self._name_in_baseline(issue.key), issue.text)])
+        if whole:
+            put_value(self._reading.values, "search.baseline", whole)
+
+    def _name_in_baseline(self, key: str) -> str:
+        full = f"search.baseline.{key}"
+        is_full = full in self._reading.positions
+        return full if is_full else f"search.baseline.{key.rpartition('.')[2]}"
+
+    def check_combinations(self, spaces: Mapping[str, Space]) -> None:
+        """Check that every setting, as far as corners tell, is one that can be trained."""
+        combinations = product(*(corners(space) for space in spaces.values()))
+        settings = [
+            dict(zip(spaces, combination, strict=True))
+            for combination in islice(combinations, _MAX_COMBINATIONS)
+        ]
+        baseline = self._reading.values.get("search", {}).get("baseline")
+        refused: set[str] = set()
+        for setting in [*settings, *([baseline] if baseline else [])]:
+            values = replace_values(self._reading.values, setting)
+            for issue in check_values(Keys, values)[1]:
+                if issue.key not in refused:
+                    text = f"{issue.text}, at {describe_setting(setting)}"
+                    self._mistakes.add(self._reading.place_of(issue.key), text, key=issue.key)
+                refused.add(issue.key)

@@ -1,0 +1,44 @@
+"""Plain values -> YAML text that the reader of specs reads back as the same values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from orchestrator.specs.vocabulary import SPACE_WORDS
+from orchestrator.specs.yaml_tree import TEXT_TAG, core_tag
+
+
+def dump_yaml(tree: Mapping[str, Any]) -> str:
+    """Write nested plain values as YAML, in their order, a search space on one line."""
+    text: str = yaml.dump(
+        tree,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=False,
+        width=96,
+    )
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either version of YAML would read as something else than text."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write every value in full."""
+        return True
+
+    def represent_mapping(
+        self, tag: str, mapping: Any, flow_style: bool | None = None
+    ) -> yaml.MappingNode:
+        """Put a search space on one line."""
+        is_space = any(word in mapping for word in SPACE_WORDS)
+        return super().represent_mapping(tag, mapping, flow_style=is_space or flow_style)
+
+    def resolve(self, kind: Any, value: str, implicit: Any) -> str:
+        """Name the type that a scalar would be read as."""
+        theirs = str(super().resolve(kind, value, implicit))
+        if kind is yaml.ScalarNode and implicit[0] and theirs == TEXT_TAG:
+            return core_tag(value)
+        return theirs

@@ -1,0 +1,141 @@
+"""ExperimentSpec: the whole file as one value, with the search spaces beside the plain keys."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from orchestrator.errors import SpecError
+from orchestrator.specs import sections
+from orchestrator.specs.mistakes import value_text
+from orchestrator.specs.search import Scalar, SearchSpec, Space
+from orchestrator.specs.sections import Section, refuse
+from orchestrator.specs.validation import check_values
+
+_SEEDS = 2**32
+_LONGEST_NAME = 64
+
+
+def _plain_name(name: str) -> str:
+    plain = name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
+    if not plain or not name[0].isalnum() or len(name) > _LONGEST_NAME:
+        raise refuse(
+            "must be up to 64 letters, digits, '.', '_' or '-', the first a letter or digit "
+            f"(got {name!r})"
+        )
+    return name
+
+
+class Keys(Section):
+    """An experiment, every key with one value."""
+
+    name: Annotated[str, AfterValidator(_plain_name)]
+    """Name that groups all searches of this experiment, and its folder's name: up to 64 letters,
+    digits, '.', '_' or '-', the first a letter or digit."""
+    description: str = ""
+    """What the experiment asks, in words; shown with the records."""
+    seed: Annotated[int, Field(ge=0, lt=_SEEDS)] = 0
+    """Number that every random stream is derived from (dimensionless, 0 <= value < 2**32)."""
+    deterministic: Literal[True, False, "warn"] | None = None
+    """Whether only deterministic algorithms may be used: `true`, `false`, or `warn`, which names
+    the others and goes on. Unset: decided by the kind of device, shown by `orchestrator plan`."""
+    storage_path: sections.FolderPath | None = None
+    """Folder for everything that is written, relative to the YAML file.
+    Unset: ORCHESTRATOR_STORAGE, or `./runs`."""
+    data: sections.DataSpec
+    """What is trained on, and how much of it at once; a section of keys."""
+    model: sections.ModelSpec
+    """The network; a section of keys."""
+    loss: sections.LossSpec = sections.LossSpec()
+    """What is minimised; a section of keys."""
+    optimizer: sections.OptimizerSpec = sections.OptimizerSpec()
+    """How a gradient becomes a step; a section of keys."""
+    schedule: sections.ScheduleSpec = sections.ScheduleSpec()
+    """The learning rate over a training; a section of keys."""
+    training: sections.TrainingSpec
+    """How long, and which epoch counts; a section of keys."""
+    fine_tune: sections.FineTuneSpec | None = None
+    """Learning rates of backbone and head, in place of optimizer.lr; a section of keys.
+    Unset: one rate for all parameters."""
+    resources: sections.ResourcesSpec = sections.ResourcesSpec()
+    """What one run takes of the machines; a section of keys."""
+    search: SearchSpec = SearchSpec()
+    """Which settings are trained and how they are compared; a section of keys."""
+    tracking: sections.TrackingSpec = sections.TrackingSpec()
+    """Where MLflow keeps the records; a section of keys."""
+    checkpoint: sections.CheckpointSpec = sections.CheckpointSpec()
+    """Not built yet; a section of keys."""
+
+    @model_validator(mode="after")
+    def _warmup_ends_before_training_does(self) -> "Keys":
+        warmup, epochs = self.schedule.warmup_epochs, self.training.epochs
+        if warmup >= epochs:
+            raise refuse(
+                f"must be less than training.epochs, {epochs} (got {warmup:g})",
+                key="schedule.warmup_epochs",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fine_tune_sets_the_rates_alone(self) -> "Keys":
+        if self.fine_tune is not None and self.optimizer.lr is not None:
+            raise refuse(
+                "fine_tune sets the learning rates; leave one of the two out "
+                f"(got {self.optimizer.lr:g})",
+                key="optimizer.lr",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _all_seeds_are_in_range(self) -> "Keys":
+        if self.seed + self.search.seeds > _SEEDS:
+            raise refuse(
+                f"the last seed, {self.seed + self.search.seeds - 1}, must be less than {_SEEDS}",
+                key="search.seeds",
+            )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentSpec:
+    """What the author asked for: one setting in full, and the spaces that are searched."""
+
+    keys: Keys
+    """Every key, with the first value of each search space in its place."""
+    spaces: Mapping[str, Space]
+    """Dotted key to search space, in file order; empty where nothing is searched."""
+    source: str
+    """Name shown in messages: the path as given, or `<dict>`."""
+    text: str
+    """The spec as one YAML text, spaces in place, after `extends` and overrides."""
+    notes: tuple[str, ...] = ()
+    """What to tell the user that is not a mistake."""
+
+    def at(self, values: Mapping[str, Scalar]) -> Keys:
+        """Return the keys with these dotted keys set; every rule across keys is checked again.
+
+        Raises:
+            SpecError: The combination is refused.
+        """
+        keys, issues = check_values(Keys, replace_values(self.keys.model_dump(), values))
+        if keys is None:
+            at = describe_setting(values)
+            raise SpecError(
+                [f"{self.source}: {issue.key}: {issue.text}, at {at}" for issue in issues]
+            )
+        return keys
+
+
+def describe_setting(values: Mapping[str, Scalar]) -> str:
+    """Return a setting as it is shown in a message: `training.epochs=2, optimizer.name='sgd'`."""
+    return ", ".join(f"{key}={value_text(value)}" for key, value in values.items())
+
+
+def replace_values(tree: Mapping[str, Any], values: Mapping[str, Scalar]) -> dict[str, Any]:
+    """Return a copy of a nested map with the values at these dotted keys replaced."""
+    replaced = dict(tree)
+    for key, value in values.items():
+        head, _, rest = key.partition(".")
+        replaced[head] = replace_values(replaced[head], {rest: value}) if rest else value
+    return replaced

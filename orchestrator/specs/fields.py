@@ -1,0 +1,63 @@
+"""What the models say of a key: its section, its kind of value, its allowed words."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from orchestrator.specs.search import Scalar
+from orchestrator.specs.sections import Section
+
+Kind = Literal["number", "whole", "flag", "text", "map"]
+
+
+def section_of(field: FieldInfo) -> type[Section] | None:
+    """Return the model of a key that is a section of keys, None for a key with a value."""
+    for atom in _atoms(field.annotation):
+        if isinstance(atom, type) and issubclass(atom, Section):
+            return atom
+    return None
+
+
+def list_fields(model: type[Section], prefix: str = "") -> dict[str, FieldInfo]:
+    """List the keys that take a value, dotted, in the order of the models."""
+    found: dict[str, FieldInfo] = {}
+    for key, field in model.model_fields.items():
+        section = section_of(field)
+        if section is None:
+            found[prefix + key] = field
+        else:
+            found |= list_fields(section, f"{prefix}{key}.")
+    return found
+
+
+def options_of(field: FieldInfo) -> tuple[Scalar, ...]:
+    """Return the values that a key chooses from; empty where it takes more than listed ones."""
+    return tuple(
+        option
+        for atom in _atoms(field.annotation)
+        if get_origin(atom) is Literal
+        for option in get_args(atom)
+    )
+
+
+def kind_of(field: FieldInfo) -> Kind:
+    """Return what a key's values are; a key that chooses from words is text."""
+    atoms = list(_atoms(field.annotation))
+    if float in atoms:
+        return "number"
+    if int in atoms:
+        return "whole"
+    if bool in atoms:
+        return "flag"
+    return "map" if any(get_origin(atom) is Mapping for atom in atoms) else "text"
+
+
+def _atoms(annotation: Any) -> Iterator[Any]:
+    """Yield what an annotation is made of, optional and constrained types taken apart."""
+    origin = get_origin(annotation)
+    if origin in (None, Literal, Mapping):
+        yield annotation
+        return
+    for part in get_args(annotation):
+        yield from _atoms(part)

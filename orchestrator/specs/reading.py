@@ -1,0 +1,206 @@
+"""A tree held against the models: unknown keys answered, search spaces and paths taken out."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from orchestrator.specs.expand import expand_path, expand_store
+from orchestrator.specs.experiment import Keys
+from orchestrator.specs.fields import kind_of, list_fields, section_of
+from orchestrator.specs.mistakes import Mistakes, Position, value_text
+from orchestrator.specs.search import Scalar
+from orchestrator.specs.sections import Section
+from orchestrator.specs.vocabulary import explain_unknown_key, explain_wrong_space
+from orchestrator.specs.yaml_tree import (
+    Entry,
+    MapNode,
+    Node,
+    ScalarNode,
+    plain_value,
+)
+
+_PATHS: dict[str, Callable[[str, Path], str]] = {
+    "data.root": expand_path,
+    "storage_path": expand_path,
+    "tracking.uri": expand_store,
+}
+
+
+@dataclass
+class Reading:
+    """What a tree says, key by key."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    """Nested plain values, without the search spaces."""
+    written: dict[str, Any] = field(default_factory=dict)
+    """The same with the search spaces, and with servers' addresses as they were written."""
+    spaces: dict[str, tuple[str, Node]] = field(default_factory=dict)
+    """Dotted key to the word of its search space and what stands under it, in file order."""
+    baseline: dict[str, Scalar] | None = None
+    """Key `search.baseline`, its names as they were written; not among the values."""
+    positions: dict[str, Position] = field(default_factory=dict)
+    """Dotted key to where its value stands; for a map of keys, to where its own key stands."""
+    broken: set[str] = field(default_factory=set)
+    """Keys of which a mistake is known already."""
+    lost_space: bool = False
+    """Whether a mistake may have cost a search space: key `search` is then not judged by them."""
+
+    def place_of(self, key: str) -> Position:
+        """Return where a key stands, or else the section that it would stand in."""
+        while key not in self.positions:
+            key = key.rpartition(".")[0]
+        return self.positions[key]
+
+    def is_broken(self, key: str) -> bool:
+        """Say whether a mistake of this key, or of a section around it, is known already."""
+        return any(key == known or key.startswith(f"{known}.") for known in self.broken)
+
+    def put(self, key: str, value: Any, *, written: Any = None) -> None:
+        """Set a dotted key's value, and what the records show if that is something else."""
+        put_value(self.values, key, value)
+        put_value(self.written, key, value if written is None else written)
+
+
+def put_value(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in nested maps."""
+    section, _, rest = key.partition(".")
+    if rest:
+        put_value(tree.setdefault(section, {}), rest, value)
+    else:
+        tree[section] = value
+
+
+def known_keys() -> tuple[str, ...]:
+    """List every key, dotted, sections too."""
+    sections = (key for key, known in Keys.model_fields.items() if section_of(known))
+    return (*list_fields(Keys), *sections)
+
+
+def read_tree(tree: MapNode, mistakes: Mistakes) -> Reading:
+    """Take a tree apart; what does not fit the models is a mistake and left out."""
+    reading = Reading(positions={"": tree.position})
+    for key, known in Keys.model_fields.items():
+        # An absent section must not hide which of its keys are required.
+        if known.is_required() and section_of(known):
+            reading.values[key] = {}
+    _TreeReader(reading, mistakes).read_section(tree, Keys, "")
+    return reading
+
+
+class _TreeReader:
+    def __init__(self, reading: Reading, mistakes: Mistakes) -> None:
+        self._reading = reading
+        self._mistakes = mistakes
+
+    def read_section(self, tree: MapNode, model: type[Section], prefix: str) -> None:
+        for word, entry in tree.entries.items():
+            key = prefix + word
+            known = model.model_fields.get(word)
+            if known is None:
+                text, meant = explain_unknown_key(key, known_keys())
+                self._refuse(entry.position, text, key)
+                self._reading.broken |= {meant} - {""}
+                self._reading.lost_space |= isinstance(entry.node, MapNode)
+            elif section := section_of(known):
+                self._reading.positions[key] = entry.position
+                self._read_subsection(entry.node, section, key, optional=known.default is None)
+            else:
+                self._read_value(entry, known, key)
+
+    def _refuse(self, position: Position, text: str, key: str) -> None:
+        self._mistakes.add(position, text, key=key)
+        self._reading.broken.add(key)
+
+    def _read_subsection(
+        self, node: Node, section: type[Section], key: str, *, optional: bool
+    ) -> None:
+        if isinstance(node, MapNode):
+            if optional:
+                self._reading.put(key, {})
+            self.read_section(node, section, f"{key}.")
+        elif plain_value(node) is not None:
+            shown = value_text(plain_value(node))
+            self._refuse(node.position, f"must be a map of keys (got {shown})", key)
+
+    def _read_value(self, entry: Entry, known: FieldInfo, key: str) -> None:
+        node = entry.node
+        self._reading.positions[key] = node.position
+        if kind_of(known) == "map":
+            self._reading.positions[key] = entry.position
+            self._read_baseline(node, key)
+        elif isinstance(node, MapNode):
+            self._read_space(node, key)
+        elif key in _PATHS and isinstance(node, ScalarNode) and isinstance(node.value, str):
+            self._read_path(node.value, node.position, key)
+        else:
+            self._reading.put(key, plain_value(node))
+
+    def _read_space(self, node: MapNode, key: str) -> None:
+        wrong = explain_wrong_space(tuple(node.entries)) or why_fixed(key)
+        if wrong:
+            self._refuse(node.position, wrong, key)
+            self._reading.lost_space = True
+            return
+        word, entry = next(iter(node.entries.items()))
+        self._reading.spaces[key] = (word, entry.node)
+        put_value(self._reading.written, key, plain_value(node))
+
+    def _read_path(self, text: str, position: Position, key: str) -> None:
+        try:
+            expanded = _PATHS[key](text, position.source.folder)
+        except ValueError as error:
+            self._refuse(position, f"{error} (got {text!r})", key)
+            return
+        # A server's address may hold a password from the environment: records keep the variable.
+        is_server = key == "tracking.uri" and not expanded.startswith("sqlite:")
+        self._reading.put(key, expanded, written=text if is_server else None)
+
+    def _read_baseline(self, node: Node, key: str) -> None:
+        if not isinstance(node, MapNode):
+            if plain_value(node) is not None:
+                shown = value_text(plain_value(node))
+                text = f"must be a map from searched keys to values (got {shown})"
+                self._refuse(node.position, text, key)
+            return
+        baseline: dict[str, Scalar] = {}
+        for name, item in _flat(node, ""):
+            self._reading.positions[f"{key}.{name}"] = item.position
+            if isinstance(item, ScalarNode):
+                baseline[name] = item.value
+            else:
+                self._refuse(item.position, "must be a value (got a list)", f"{key}.{name}")
+        self._reading.baseline = baseline
+        put_value(self._reading.written, key, baseline)
+
+
+def _flat(node: MapNode, prefix: str) -> Iterator[tuple[str, Node]]:
+    """Yield what a map holds under dotted names: `{loss: {name: x}}` is `{loss.name: x}`."""
+    for word, entry in node.entries.items():
+        if isinstance(entry.node, MapNode):
+            yield from _flat(entry.node, f"{prefix}{word}.")
+        else:
+            yield prefix + word, entry.node
+
+
+_FIXED: dict[str, str] = {
+    "seed": "cannot be searched; use search.seeds",
+    "name": "cannot be searched; it names the experiment",
+    "description": "cannot be searched; it describes the experiment",
+    "deterministic": "cannot be searched; it is fixed when a worker process starts",
+    "storage_path": "cannot be searched; everything is written to one folder",
+    "data.dataset": "cannot be searched; settings are compared on one data set",
+    "data.root": "cannot be searched; settings are compared on one data set",
+    "data.loader_workers": "cannot be searched; it changes the speed, never the numbers",
+    "training.select": "cannot be searched; settings are compared by the same rule",
+    "resources": "cannot be searched; it is fixed when a worker process starts",
+    "search": "cannot be searched; it says how to search",
+    "tracking": "cannot be searched; all records go to one store",
+}
+
+
+def why_fixed(key: str) -> str:
+    """Say why a key cannot be searched; "" where it can."""
+    return _FIXED.get(key) or _FIXED.get(key.partition(".")[0], "")

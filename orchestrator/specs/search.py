@@ -1,0 +1,144 @@
+"""Search spaces, written in place of values, and key `search`: how settings are chosen and judged.
+
+A searched key must not bend the yardstick: a metric that the key changes by itself, whatever the
+model has learned, answers a different question from the one that was asked.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from orchestrator.specs.sections import Section
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every value, combined with every value of every other grid."""
+
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the values, drawn at random, each as likely as the others."""
+
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A number between low and high, drawn at random, each as likely as the others."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """A number between low and high (low > 0) whose logarithm is drawn uniformly at random."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class RandInt:
+    """A whole number from low to high, both included, drawn at random."""
+
+    low: int
+    high: int
+
+
+Space = Grid | Choice | Uniform | LogUniform | RandInt
+
+
+def corners(space: Space) -> tuple[Scalar, ...]:
+    """Return the values that must be valid for the whole space to be: all, or both ends."""
+    if isinstance(space, Grid | Choice):
+        return space.values
+    return (space.low, space.high)
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """A metric that every run reports."""
+
+    maximize: bool
+    text: str
+
+
+METRICS: Mapping[str, MetricInfo] = {
+    "val/accuracy": MetricInfo(
+        True, "share of validation images classified correctly, in [0, 1]"
+    ),
+    "val/nll": MetricInfo(
+        False, "negative log-likelihood on the validation set, in nats per image"
+    ),
+    "train/loss": MetricInfo(False, "the loss that is minimised, in nats per training image"),
+}
+
+
+@dataclass(frozen=True)
+class Bent:
+    """What a searched key does to metrics by itself, and what to judge by instead."""
+
+    metrics: frozenset[str]
+    reason: str
+    instead: str
+
+
+BENT_BY: Mapping[str, Bent] = {
+    "loss.label_smoothing": Bent(
+        frozenset({"train/loss", "val/nll", "val/ece", "val/brier"}),
+        "the training loss is itself smoothed; un-smoothed NLL, ECE and Brier prefer 0 whatever "
+        "the accuracy does, since smoothing changes the temperature of the logits",
+        "val/accuracy",
+    ),
+    "data.label_noise": Bent(
+        frozenset({"train/loss"}),
+        "the training loss is measured against the redrawn labels themselves",
+        "val/accuracy",
+    ),
+}
+
+
+def confounded_reason(searched: Iterable[str], metric: str) -> str:
+    """Say why `metric` cannot compare settings of the searched keys; "" where it can.
+
+    Args:
+        searched: Dotted keys; a mapping of search spaces will do.
+        metric: Name of a metric, such as `val/nll`.
+    """
+    reasons = [
+        f"{key} bends {metric} by itself: {BENT_BY[key].reason}"
+        for key in searched
+        if key in BENT_BY and metric in BENT_BY[key].metrics
+    ]
+    return "; ".join(reasons)
+
+
+class SearchSpec(Section):
+    """Key `search`: which settings are trained, on how many seeds, and how they are compared."""
+
+    algorithm: Literal["grid", "random"] | None = None
+    """How settings are chosen: `grid` trains every combination, `random` draws them; grids are
+    multiplied with what is drawn. Unset: `grid`, which needs every space to be a grid."""
+    num_trials: Annotated[int, Field(ge=1)] | None = None
+    """Settings to train in all (count, >= 1), a multiple of the combinations of the grids; each
+    is trained on every seed. Required with `random`, refused where every space is a grid."""
+    seeds: Annotated[int, Field(ge=1)] = 1
+    """Trainings per setting (count, >= 1): 5 means seed, seed + 1, ... seed + 4."""
+    metric: Literal["val/accuracy", "val/nll", "train/loss"] = "val/accuracy"
+    """Name of the metric that settings are compared by; its direction is known."""
+    baseline: Mapping[str, Scalar] | None = None
+    """Setting that all others are compared with: a value for each searched key, named in full
+    or by its last part. Unset: the first values of the grids."""
+    max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    """Runs at a time (count, >= 1). Unset: as many as the machines hold."""
+    allow_confounded_metric: bool = False
+    """Whether to compare by a metric that a searched key itself bends (true or false); the
+    answer then carries the caveat."""

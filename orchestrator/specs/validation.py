@@ -1,0 +1,76 @@
+"""Plain values -> a checked section, or what is wrong with them in short plain words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from orchestrator.specs.fields import list_fields, options_of
+from orchestrator.specs.mistakes import value_text
+from orchestrator.specs.sections import Section
+from orchestrator.specs.vocabulary import explain_wrong_word
+
+_Model = TypeVar("_Model", bound=Section)
+
+_MUST_BE: Mapping[str, str] = {
+    "bool_type": "true or false",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "dict_type": "a map",
+    "model_type": "a map of keys",
+    "greater_than": "greater than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+}
+
+
+@dataclass(frozen=True)
+class Issue:
+    """What is wrong, at a dotted key."""
+
+    key: str
+    text: str
+
+
+def check_values(
+    model: type[_Model], values: Mapping[str, Any]
+) -> tuple[_Model | None, tuple[Issue, ...]]:
+    """Check plain values against a section; either the section is there or the issues are."""
+    try:
+        return model.model_validate(values), ()
+    except ValidationError as error:
+        return None, tuple(_explain(detail, model) for detail in error.errors())
+
+
+def _explain(detail: ErrorDetails, model: type[Section]) -> Issue:
+    key = ".".join(str(part) for part in detail["loc"])
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind == "rule":
+        return Issue(".".join(filter(None, (key, context["key"]))), context["text"])
+    if kind == "missing":
+        return Issue(key, "required key is missing")
+    if kind == "literal_error":
+        return Issue(key, explain_wrong_word(key, value, options_of(list_fields(model)[key])))
+    if kind == "int_type" and isinstance(value, float) and key == "resources.gpus_per_worker":
+        return Issue(key, f"fractions of a GPU are not built yet (got {value})")
+    wanted = _MUST_BE[kind].format_map({name: _short(bound) for name, bound in context.items()})
+    return Issue(key, f"must be {wanted} (got {value_text(value)}){_advice(kind, value)}")
+
+
+def _short(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) else str(bound)
+
+
+def _advice(kind: str, value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "; to search over values write {grid: [...]}"
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return "; put it in quotes"
+    if kind == "float_type" and isinstance(value, str):
+        return "; a number stands without quotes or units"
+    return ""
