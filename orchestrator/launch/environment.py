@@ -22,9 +22,14 @@ _SETTINGS: Final = {
     # Threads that spin while they wait take the other lanes' cores.
     "OMP_WAIT_POLICY": "passive",
 }
+_LOCAL_SETTINGS: Final = {
+    # This machine gives no notice before it goes; the watcher would be one more process.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+}
 
 
 def prepare_environment() -> None:
     """Set what is not set; the user's own choice stays."""
-    for name, value in _SETTINGS.items():
+    local = {} if os.environ.get("RAY_ADDRESS") else _LOCAL_SETTINGS
+    for name, value in {**_SETTINGS, **local}.items():
         os.environ.setdefault(name, value)

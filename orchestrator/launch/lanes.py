@@ -13,8 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
-from ray.train.v2.api.config import LoggingConfig
+from ray.train import (
+    FailureConfig,
+    LoggingConfig,
+    RunConfig,
+    ScalingConfig,
+    UserCallback,
+)
+
 
 from orchestrator.launch.broker import Broker
 from orchestrator.planning.placement import LanePlan
@@ -156,12 +162,22 @@ def _trainer_class(shared: bool) -> Any:  # noqa: ANN401, FBT001
     if shared:
         # Knows no torch: neither driver nor controller imports it, and no process group of
         # workers that never speak to one another is set up.
-        from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer  # noqa: PLC0415
+        from ray.train.v2.api.data_parallel_trainer import (  # noqa: PLC0415
+            DataParallelTrainer as Trainer,
+        )
+    else:
+        from ray.train.torch import TorchTrainer as Trainer  # noqa: PLC0415
 
-        return DataParallelTrainer
-    from ray.train.torch import TorchTrainer  # noqa: PLC0415
+    class LeanTrainer(Trainer):  # type: ignore[misc,valid-type]  Ray ships no types
+        def _create_default_callbacks(self) -> list[Any]:
+            # No lane reads Ray Data, whose manager would be one more process of 2 CPU seconds.
+            return [
+                callback
+                for callback in super()._create_default_callbacks()
+                if type(callback).__name__ != "DatasetsCallback"
+            ]
 
-    return TorchTrainer
+    return LeanTrainer
 
 
 def serve_lane(config: dict[str, Any]) -> None:
