@@ -57,8 +57,8 @@ def _word_comparison(summary: SearchSummary, scale: Scale) -> str:
     parts = [_word_better(summary, better, scale) if better else _word_none(summary)]
     if worse:
         parts.append(_word_worse(worse, scale))
-    if not better and (outlook := _word_outlook(summary, scale)):
-        parts.append(outlook)
+    if not better:
+        parts.append(_word_outlook(summary, scale))
     return "; ".join(parts)
 
 
@@ -94,8 +94,7 @@ def _word_worse(worse: list[SettingSummary], scale: Scale) -> str:
 def _word_outlook(summary: SearchSummary, scale: Scale) -> str:
     """What a smaller difference would take: a round one that these seeds do not show."""
     sd = summary.sd_of_difference
-    if not sd:
-        return ""
+    assert sd, "a difference with an interval has a spread"
     comparisons = len(summary.compared)
     shown = detectable_difference(len(summary.seeds), sd=sd, comparisons=comparisons)
     asked = _round_below(shown)

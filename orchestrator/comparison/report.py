@@ -73,7 +73,8 @@ def _lay_out(summary: SearchSummary, *, mean_intervals: bool) -> _Columns:
     if len(rows) > 1:
         differences = [_word_difference(row, scale) for row in rows]
         head = "difference (95 %)" if any(low for _, low, _ in differences) else "difference"
-        columns.append([head, *_align(differences)])
+        if summary.compared:
+            columns.append([head, *_align(differences)])
         columns.append(["", *(_word_verdict(row) for row in rows)])
     return columns
 

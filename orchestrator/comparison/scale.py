@@ -27,7 +27,10 @@ class Scale:
 
     def word_score(self, score: float) -> str:
         """`95.6`; the unit stands in the head of the table."""
-        return self._word(score, self.decimals)
+        text = f"{self.factor * score:.{self.decimals}f}"
+        if text.startswith("-"):
+            text = text[1:] if not text.strip("-0.") else MINUS + text[1:]
+        return text
 
     def word_difference(self, difference: float) -> str:
         """`+2.2`, the sign always written, except before a plain zero."""
@@ -46,16 +49,6 @@ class Scale:
     def word_interval(self, interval: Interval) -> str:
         """`1.1 to 3.3`."""
         return f"{self.word_score(interval[0])} to {self.word_score(interval[1])}"
-
-    def word_difference_interval(self, interval: Interval) -> str:
-        """`−0.7 to +1.5`."""
-        return f"{self.word_difference(interval[0])} to {self.word_difference(interval[1])}"
-
-    def _word(self, score: float, decimals: int) -> str:
-        text = f"{self.factor * score:.{decimals}f}"
-        if text.startswith("-"):
-            text = text[1:] if not text.strip("-0.") else MINUS + text[1:]
-        return text
 
 
 def is_share(metric: str) -> bool:

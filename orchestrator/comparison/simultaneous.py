@@ -94,12 +94,16 @@ def prior_degrees_of_freedom(comparisons: int, seeds: int) -> float:
     without any effect, in percent, at equal spreads / spreads of 1.3 down to 0.8 / the
     covariance of accuracies measured on digits with noisy labels:
 
-                n = 2            n = 3            n = 5            n = 10
-        m = 2   TBD
-        m = 4   TBD
-        m = 6   TBD
-        m = 10  TBD
+                 n = 2         n = 3         n = 5         n = 10
+        m = 1    4.8 4.9 4.9   4.9 5.0 5.0   5.1 5.1 5.1   5.0 4.9 5.2
+        m = 2    3.2 3.6 5.0   4.9 5.2 6.4   5.6 5.7 5.7   5.7 5.2 4.8
+        m = 4    2.4 2.8 6.1   4.5 5.2 7.5   5.2 5.5 6.2   5.1 4.9 4.2
+        m = 6    2.5 3.4 5.9   4.7 5.5 7.0   4.7 5.1 5.2   5.2 4.9 4.0
+        m = 10   3.7 5.0       4.0 4.9       4.4 4.7       5.1 4.9
 
+    (40,000 searches each, standard error about 0.1.) Power at m = 6, equal spreads and an
+    effect of 2 standard deviations: 26, 52 and 92 % with 3, 5 and 10 seeds. One variance pooled
+    over all settings finds 35, 65 and 96 %, but errs in 11 % of searches on the measured noise.
     d0 = 4 throughout, right at m = 6, would err in 24 % of the pairs (m = 1) of 2 seeds; d0 = 0
     in 14 % of the searches with m = 6 and 2 seeds, since Dunnett assumes one shared variance.
     """
