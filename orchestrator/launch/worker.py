@@ -3,7 +3,6 @@
 import os
 import socket
 import threading
-import traceback
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +13,11 @@ import ray.train
 import torch
 from torch import distributed
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.launch.failures import describe_failure
 from orchestrator.launch.lanes import BROKER_NAMESPACE
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.training.context import Verdict, WorkerContext, configure_process
 from orchestrator.training.loop import train
-
-ERROR_FILE = "error.txt"
 
 
 def serve(config: Mapping[str, Any]) -> None:
@@ -141,35 +138,6 @@ class _Worker:
             "device": torch.cuda.get_device_name(self._device) if cuda else "cpu",
             "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         }
-
-
-def describe_failure(error: Exception, folder: Path) -> dict[str, Any]:
-    """The ending of a run that raised; the whole traceback goes to a file in its folder.
-
-    The one line names the innermost place in code that is neither ours nor torch's: a user's
-    mistake is in the user's file.
-
-    Args:
-        error: What training raised.
-        folder: The run's folder.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ERROR_FILE
-    path.write_text("".join(traceback.format_exception(error)))
-    if isinstance(error, OrchestratorError):
-        return {"status": "failed", "error": str(error), "traceback": str(path)}
-    frame = _user_frame(error)
-    cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    where = f"{frame.filename}:{frame.lineno} in {frame.name}: " if frame else ""
-    return {"status": "failed", "error": f"{where}{cause}", "traceback": str(path)}
-
-
-def _user_frame(error: Exception) -> traceback.FrameSummary | None:
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = str(Path(__file__).parents[1])
-    foreign = ("site-packages", "dist-packages", ours, os.path.dirname(traceback.__file__))  # noqa: PTH120
-    users = [f for f in frames if not any(part in f.filename for part in foreign)]
-    return (users or [f for f in frames if f.filename.startswith(ours)] or [None])[-1]
 
 
 def _choose_device(kind: str, local_rank: int) -> torch.device:

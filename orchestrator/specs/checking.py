@@ -83,7 +83,7 @@ class _Checker:
         return [issue.text for issue in check_values(Keys, values)[1] if issue.key == key]
 
     def check_search(self, spaces: Mapping[str, Space]) -> None:
-        """Check key `search` against the spaces, and put the baseline, in full, in its place."""
+        """Check key `search` against the spaces; put the baseline, in full, in its place."""
         search = check_values(SearchSpec, self._reading.values.get("search", {}))[0]
         if search is None:
             return

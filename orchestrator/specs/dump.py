@@ -25,20 +25,20 @@ def dump_yaml(tree: Mapping[str, Any]) -> str:
 class _Dumper(yaml.SafeDumper):
     """Quotes what either version of YAML would read as something else than text."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 (asked for every value)
         """Write every value in full."""
         return True
 
-    def represent_mapping(
-        self, tag: str, mapping: Any, flow_style: bool | None = None
+    def represent_mapping(  # type: ignore[override]
+        self, tag: str, mapping: Mapping[str, object], flow_style: bool | None = None
     ) -> yaml.MappingNode:
         """Put a search space on one line."""
         is_space = any(word in mapping for word in SPACE_WORDS)
         return super().represent_mapping(tag, mapping, flow_style=is_space or flow_style)
 
-    def resolve(self, kind: Any, value: str, implicit: Any) -> str:
+    def resolve(self, kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
         """Name the type that a scalar would be read as."""
-        theirs = str(super().resolve(kind, value, implicit))
+        theirs = str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]
         if kind is yaml.ScalarNode and implicit[0] and theirs == TEXT_TAG:
             return core_tag(value)
         return theirs

@@ -1,6 +1,6 @@
 """`~` and `${VAR}` in paths; what a path is relative to is where it was written.
 
-Only keys that hold a path or an address are expanded, so that a dollar in a description stays one.
+Only keys that hold a path or an address are expanded: a dollar in a description stays one.
 """
 
 import os

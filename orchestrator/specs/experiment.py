@@ -31,15 +31,15 @@ class Keys(Section):
     """An experiment, every key with one value."""
 
     name: Annotated[str, AfterValidator(_plain_name)]
-    """Name that groups all searches of this experiment, and its folder's name: up to 64 letters,
-    digits, '.', '_' or '-', the first a letter or digit."""
+    """Name that groups all searches of this experiment, and its folder's name: up to 64
+    letters, digits, '.', '_' or '-', the first a letter or digit."""
     description: str = ""
     """What the experiment asks, in words; shown with the records."""
     seed: Annotated[int, Field(ge=0, lt=_SEEDS)] = 0
     """Number that every random stream is derived from (dimensionless, 0 <= value < 2**32)."""
     deterministic: Literal[True, False, "warn"] | None = None
-    """Whether only deterministic algorithms may be used: `true`, `false`, or `warn`, which names
-    the others and goes on. Unset: decided by the kind of device, shown by `orchestrator plan`."""
+    """Whether only deterministic algorithms may be used: `true`, `false`, or `warn`, which
+    names the others and goes on. Unset: by the kind of device, shown by `orchestrator plan`."""
     storage_path: sections.FolderPath | None = None
     """Folder for everything that is written, relative to the YAML file.
     Unset: ORCHESTRATOR_STORAGE, or `./runs`."""
@@ -89,11 +89,10 @@ class Keys(Section):
 
     @model_validator(mode="after")
     def _all_seeds_are_in_range(self) -> "Keys":
-        if self.seed + self.search.seeds > _SEEDS:
-            raise refuse(
-                f"the last seed, {self.seed + self.search.seeds - 1}, must be less than {_SEEDS}",
-                key="search.seeds",
-            )
+        last = self.seed + self.search.seeds - 1
+        if last >= _SEEDS:
+            text = f"the last seed, {last}, must be less than {_SEEDS}"
+            raise refuse(text, key="search.seeds")
         return self
 
 
@@ -128,7 +127,7 @@ class ExperimentSpec:
 
 
 def describe_setting(values: Mapping[str, Scalar]) -> str:
-    """Return a setting as it is shown in a message: `training.epochs=2, optimizer.name='sgd'`."""
+    """Return a setting as messages show it: `training.epochs=2, optimizer.name='sgd'`."""
     return ", ".join(f"{key}={value_text(value)}" for key, value in values.items())
 
 

@@ -1,7 +1,7 @@
 """What the models say of a key: its section, its kind of value, its allowed words."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -53,7 +53,7 @@ def kind_of(field: FieldInfo) -> Kind:
     return "map" if any(get_origin(atom) is Mapping for atom in atoms) else "text"
 
 
-def _atoms(annotation: Any) -> Iterator[Any]:
+def _atoms(annotation: object) -> Iterator[object]:
     """Yield what an annotation is made of, optional and constrained types taken apart."""
     origin = get_origin(annotation)
     if origin in (None, Literal, Mapping):

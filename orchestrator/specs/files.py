@@ -88,9 +88,7 @@ class SpecReader:
         nothing = MapNode({}, node.position)
         try:
             path = Path(expand_path(str(node.value), node.position.source.folder))
-            if path in chain:
-                circle = " -> ".join(map(_shown, (*chain[chain.index(path) :], path)))
-                raise ValueError(f"goes round in a circle, {circle}")
+            _refuse_circle((*chain, path))
             if path not in self._read:
                 text = _read_text(path)
                 source = Source(len(self._read) + 1, _shown(path), path.parent)
@@ -100,6 +98,12 @@ class SpecReader:
             self._mistakes.add(node.position, f"{error} (got {node.value!r})", key="extends")
             return nothing
         return self._read[path]
+
+
+def _refuse_circle(chain: tuple[Path, ...]) -> None:
+    first = chain.index(chain[-1])
+    if first < len(chain) - 1:
+        raise ValueError(f"goes round in a circle, {' -> '.join(map(_shown, chain[first:]))}")
 
 
 def _read_text(path: Path) -> str:

@@ -1,7 +1,7 @@
 """YAML text -> ExperimentSpec; every mistake of it in one pass, each with its place.
 
-Four steps: read (files, `extends`, overrides), take apart (keys, search spaces, paths), check each
-value where it stands, check what holds between keys.
+Four steps: read (files, `extends`, overrides), take apart (keys, search spaces, paths), check
+each value where it stands, check what holds between keys.
 """
 
 from collections.abc import Mapping, Sequence

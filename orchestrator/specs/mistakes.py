@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from orchestrator.errors import SpecError
 
@@ -36,6 +35,7 @@ class Position:
     column: int = 0
 
     def __str__(self) -> str:
+        """Return it as a message shows it: `experiments/digits.yaml:12:20`."""
         if not self.line:
             return self.source.name
         return f"{self.source.name}:{self.line}:{self.column}"
@@ -66,7 +66,7 @@ class Mistakes:
             raise SpecError([f"{position}: {text}" for position, text in ordered])
 
 
-def value_text(value: Any) -> str:
+def value_text(value: object) -> str:
     """Return a value as it would stand in the file, shortened; a list or map by its kind."""
     if isinstance(value, list | tuple):
         return "a list"

@@ -46,7 +46,7 @@ class Reading:
     broken: set[str] = field(default_factory=set)
     """Keys of which a mistake is known already."""
     lost_space: bool = False
-    """Whether a mistake may have cost a search space: key `search` is then not judged by them."""
+    """Whether a mistake may have cost a space; then `search` is not judged by the others."""
 
     def place_of(self, key: str) -> Position:
         """Return where a key stands, or else the section that it would stand in."""
@@ -58,13 +58,13 @@ class Reading:
         """Say whether a mistake of this key, or of a section around it, is known already."""
         return any(key == known or key.startswith(f"{known}.") for known in self.broken)
 
-    def put(self, key: str, value: Any, *, written: Any = None) -> None:
+    def put(self, key: str, value: object, *, written: object = None) -> None:
         """Set a dotted key's value, and what the records show if that is something else."""
         put_value(self.values, key, value)
         put_value(self.written, key, value if written is None else written)
 
 
-def put_value(tree: dict[str, Any], key: str, value: Any) -> None:
+def put_value(tree: dict[str, Any], key: str, value: object) -> None:
     """Set a dotted key in nested maps."""
     section, _, rest = key.partition(".")
     if rest:
@@ -154,7 +154,7 @@ class _TreeReader:
         except ValueError as error:
             self._refuse(position, f"{error} (got {text!r})", key)
             return
-        # A server's address may hold a password from the environment: records keep the variable.
+        # A server's address may hold a password: records keep the variable that it is in.
         is_server = key == "tracking.uri" and not expanded.startswith("sqlite:")
         self._reading.put(key, expanded, written=text if is_server else None)
 

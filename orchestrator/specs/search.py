@@ -1,7 +1,7 @@
-"""Search spaces, written in place of values, and key `search`: how settings are chosen and judged.
+"""Search spaces, written in place of values, and key `search`: how settings are judged.
 
-A searched key must not bend the yardstick: a metric that the key changes by itself, whatever the
-model has learned, answers a different question from the one that was asked.
+A searched key must not bend the yardstick: a metric that the key changes by itself, whatever
+the model has learned, answers another question than the one that was asked.
 """
 
 from collections.abc import Iterable, Mapping
@@ -94,8 +94,8 @@ class Bent:
 BENT_BY: Mapping[str, Bent] = {
     "loss.label_smoothing": Bent(
         frozenset({"train/loss", "val/nll", "val/ece", "val/brier"}),
-        "the training loss is itself smoothed; un-smoothed NLL, ECE and Brier prefer 0 whatever "
-        "the accuracy does, since smoothing changes the temperature of the logits",
+        "the training loss is itself smoothed; un-smoothed NLL, ECE and Brier prefer 0 "
+        "whatever the accuracy does, since smoothing changes the temperature of the logits",
         "val/accuracy",
     ),
     "data.label_noise": Bent(
@@ -122,7 +122,7 @@ def confounded_reason(searched: Iterable[str], metric: str) -> str:
 
 
 class SearchSpec(Section):
-    """Key `search`: which settings are trained, on how many seeds, and how they are compared."""
+    """Key `search`: which settings are trained, on which seeds, and how they are compared."""
 
     algorithm: Literal["grid", "random"] | None = None
     """How settings are chosen: `grid` trains every combination, `random` draws them; grids are

@@ -109,7 +109,7 @@ def resolve_baseline(
     named: dict[str, Scalar] = {}
     for name, value in baseline.items():
         meant = [key for key in spaces if name in (key, key.rpartition(".")[2])]
-        wrong = _explain_name(name, meant, spaces, named)
+        wrong = _explain_name(meant, spaces, named)
         if wrong:
             issues.append(Issue(f"search.baseline.{name}", wrong))
         else:
@@ -120,9 +120,7 @@ def resolve_baseline(
     return {key: named[key] for key in spaces if key in named}, tuple(issues)
 
 
-def _explain_name(
-    name: str, meant: list[str], spaces: Spaces, named: Mapping[str, Scalar]
-) -> str:
+def _explain_name(meant: list[str], spaces: Spaces, named: Mapping[str, Scalar]) -> str:
     if not meant:
         return f"is not searched; searched keys are {', '.join(spaces)}"
     if len(meant) > 1:

@@ -1,7 +1,7 @@
-"""One frozen model per YAML key; the text under a field is its help, its schema and its reference page.
+"""One frozen model per YAML key; the text under a field is its help and its schema.
 
-A section is closed and computes nothing: what None stands for is decided while planning, where the
-machines are known, so that a spec means the same on every machine.
+A section is closed and computes nothing: what None stands for is decided while planning, where
+the machines are known, so that a spec means the same on every machine.
 """
 
 from typing import Annotated, Literal
@@ -23,7 +23,7 @@ class Section(BaseModel):
 
 
 def refuse(text: str, *, key: str = "") -> PydanticCustomError:
-    """Return the error that a rule raises: `text` is shown as it stands, at the dotted `key`."""
+    """Return the error that a rule raises: `text` is shown as it is, at the dotted `key`."""
     return PydanticCustomError("rule", "{text}", {"text": text, "key": key})
 
 
@@ -98,7 +98,8 @@ class OptimizerSpec(Section):
     """Key `optimizer`: how a gradient becomes a step."""
 
     name: Literal["sgd", "adamw"] = "sgd"
-    """Name of the optimizer: `sgd`, or `adamw` (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
+    """Name of the optimizer: `sgd`, or `adamw` (Loshchilov and Hutter 2019,
+    arXiv:1711.05101)."""
     lr: Annotated[float, Field(gt=0.0)] | None = None
     """Learning rate, the highest that the schedule reaches (dimensionless, > 0).
     Unset: a usual value for the optimizer, shown by `orchestrator plan`."""
@@ -123,8 +124,8 @@ class ScheduleSpec(Section):
     """Key `schedule`: the learning rate over a training, set anew for every batch."""
 
     name: Literal["constant", "cosine", "one_cycle"] = "constant"
-    """Name of the course: `constant`, `cosine` (Loshchilov and Hutter 2017, arXiv:1608.03983), or
-    `one_cycle` (Smith and Topin 2018, arXiv:1708.07120)."""
+    """Name of the course: `constant`, `cosine` (Loshchilov and Hutter 2017, arXiv:1608.03983),
+    or `one_cycle` (Smith and Topin 2018, arXiv:1708.07120)."""
     warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
     """Rise of the learning rate at the start, in epochs, fractions allowed
     (0 <= value < training.epochs). 0: no rise beyond the one that the course itself has."""
@@ -136,8 +137,8 @@ class TrainingSpec(Section):
     epochs: Annotated[int, Field(ge=1)]
     """Passes over the training set (count, >= 1)."""
     select: Literal["last", "best"] = "last"
-    """Which epoch's weights and metrics count: the `last`, or the `best` by search.metric, which
-    is optimistic, as it is chosen on the images that it is scored on."""
+    """Which epoch's weights and metrics count: the `last`, or the `best` by search.metric,
+    which is optimistic, as it is chosen on the images that it is scored on."""
 
 
 class FineTuneSpec(Section):
@@ -167,8 +168,8 @@ class TrackingSpec(Section):
     """Key `tracking`: where MLflow keeps the records."""
 
     uri: Annotated[str, AfterValidator(_known_store)] | None = None
-    """Address of MLflow's store: `sqlite:///PATH`, relative to the YAML file, or a server's http
-    address. Unset: an SQLite file under storage_path."""
+    """Address of MLflow's store: `sqlite:///PATH`, relative to the YAML file, or a server's
+    http address. Unset: an SQLite file under storage_path."""
 
 
 class CheckpointSpec(Section):

@@ -98,8 +98,7 @@ def _bound(item: ScalarNode, word: str) -> float:
 
 def as_kind(value: Scalar, kind: Kind) -> Scalar:
     """Return a value as the key's model holds it: 0 is 0.0 where fractions are possible."""
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    # Beyond 2**1023 there is no such float; the range check names the value as it was written.
-    if kind == "number" and is_whole and abs(value) < 2**1023:
-        return float(value)
-    return value
+    if kind != "number" or isinstance(value, bool) or not isinstance(value, int):
+        return value
+    # Beyond there is no such float; the range check shows the value as it was written.
+    return float(value) if abs(value) < 2**1023 else value

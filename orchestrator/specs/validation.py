@@ -66,7 +66,7 @@ def _short(bound: float) -> str:
     return str(int(bound)) if bound == int(bound) else str(bound)
 
 
-def _advice(kind: str, value: Any) -> str:
+def _advice(kind: str, value: object) -> str:
     if isinstance(value, list | tuple):
         return "; to search over values write {grid: [...]}"
     if kind == "string_type" and isinstance(value, bool | int | float):

@@ -1,14 +1,14 @@
 """YAML text or a Python map -> a tree in which every node knows where it was written.
 
-YAML 1.2's core types, so that `1e-3` is a number and `no` is a word. Tags are refused, and with them
-every road from a text to code; what aliases would unfold to is counted without unfolding it.
+YAML 1.2's core types, so that `1e-3` is a number and `no` is a word. Tags are refused, and with
+them every road from a text to code; what aliases unfold to is counted without unfolding it.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -70,7 +70,7 @@ def core_tag(text: str) -> str:
     return TEXT_TAG
 
 
-def plain_value(node: Node) -> Any:
+def plain_value(node: Node) -> object:
     """Return a node as plain Python values."""
     if isinstance(node, ScalarNode):
         return node.value
@@ -88,7 +88,7 @@ def parse_yaml(text: str, source: Source, mistakes: Mistakes) -> Node:
     try:
         root = _compose(text)
     except _RefusedError as error:
-        mistakes.add(_position(error.problem_mark, source), str(error.problem))
+        mistakes.add(_position(error.mark, source), str(error))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         mistakes.add(_position(mark, source), f"not YAML: {error.problem or error.context}")
@@ -113,7 +113,7 @@ def parse_map(tree: Mapping[Any, Any], source: Source, mistakes: Mistakes) -> Ma
     return MapNode(entries, Position(source))
 
 
-def _parse_value(value: Any, source: Source, mistakes: Mistakes, key: str) -> Node:
+def _parse_value(value: object, source: Source, mistakes: Mistakes, key: str) -> Node:
     place = Position(source)
     if isinstance(value, Mapping):
         return parse_map(value, source, mistakes)
@@ -131,8 +131,17 @@ def _parse_value(value: Any, source: Source, mistakes: Mistakes, key: str) -> No
     return ScalarNode(None, place)
 
 
-class _RefusedError(yaml.MarkedYAMLError):
-    """YAML, but not what a spec may hold."""
+class _Mark(Protocol):
+    line: int
+    column: int
+
+
+class _RefusedError(Exception):
+    """YAML, but not what a spec may hold; the text is the message."""
+
+    def __init__(self, text: str, event: yaml.Event) -> None:
+        super().__init__(text)
+        self.mark = event.start_mark
 
 
 class _Loader(yaml.SafeLoader):
@@ -143,30 +152,30 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[int, tuple[int, int]] = {}
         self._nesting = 0
 
-    def resolve(self, kind: Any, value: str, implicit: Any) -> str:
+    def resolve(self, kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
         """Name the core type of a plain scalar; a quoted one is text."""
         if kind is not yaml.ScalarNode:
-            return str(super().resolve(kind, value, implicit))
+            return str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]
         return core_tag(value) if implicit[0] else TEXT_TAG
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         tag = getattr(event, "tag", None)
         if tag is not None and not isinstance(event, yaml.AliasEvent):
-            raise _refused(f"tags are not allowed (got {tag!r})", event)
+            raise _RefusedError(f"tags are not allowed (got {tag!r})", event)
         self._nesting += 1
         if self._nesting > _MAX_DEPTH:
-            raise _refused(f"nested more than {_MAX_DEPTH} deep", event)
+            raise _RefusedError(f"nested more than {_MAX_DEPTH} deep", event)
         node = super().compose_node(parent, index)
         self._nesting -= 1
         self._measure(node, event)
         return node
 
-    def _measure(self, node: Any, event: yaml.Event) -> None:
+    def _measure(self, node: yaml.Node | None, event: yaml.Event) -> None:
         if id(node) in self._sizes:
             return
         if isinstance(event, yaml.AliasEvent):
-            raise _refused("an alias stands inside of what it repeats", event)
+            raise _RefusedError("an alias stands inside of what it repeats", event)
         children: list[yaml.Node] = []
         if isinstance(node, yaml.SequenceNode):
             children = node.value
@@ -176,17 +185,13 @@ class _Loader(yaml.SafeLoader):
         size = 1 + sum(size for size, _ in measured)
         depth = 1 + max((depth for _, depth in measured), default=0)
         if size > _MAX_NODES:
-            raise _refused(f"unfolds to more than {_MAX_NODES:,} values", event)
+            raise _RefusedError(f"unfolds to more than {_MAX_NODES:,} values", event)
         if depth > _MAX_DEPTH:
-            raise _refused(f"nested more than {_MAX_DEPTH} deep", event)
+            raise _RefusedError(f"nested more than {_MAX_DEPTH} deep", event)
         self._sizes[id(node)] = (size, depth)
 
 
-def _refused(text: str, event: yaml.Event) -> _RefusedError:
-    return _RefusedError(problem=text, problem_mark=event.start_mark)
-
-
-def _position(mark: yaml.Mark | None, source: Source) -> Position:
+def _position(mark: _Mark | None, source: Source) -> Position:
     return Position(source) if mark is None else source.at(mark.line + 1, mark.column + 1)
 
 
@@ -232,7 +237,7 @@ def _convert_entries(
     return entries
 
 
-def _convert_scalar(node: Any) -> Scalar:
+def _convert_scalar(node: yaml.Node) -> Scalar:
     text: str = node.value
     kind = node.tag.rpartition(":")[2]
     if kind == "null":

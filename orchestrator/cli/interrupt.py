@@ -1,0 +1,31 @@
+"""Ctrl-C: once stops soon, twice ends at once and leaves no process."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from orchestrator.launch.processes import kill_descendants
+
+INTERRUPTED = 130
+
+
+@contextmanager
+def second_interrupt_ends_at_once() -> Iterator[None]:
+    """Let the first SIGINT raise KeyboardInterrupt and the second kill everything below us."""
+    seen = 0
+
+    def on_interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        nonlocal seen
+        seen += 1
+        if seen == 1:
+            raise KeyboardInterrupt
+        kill_descendants()
+        os._exit(INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,65 @@
+"""The command line: one group, one file per command, one place where errors become exit statuses."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from orchestrator.errors import OrchestratorError
+
+INTERRUPTED = 130
+_COMMANDS = ("run", "plan", "validate", "compare", "ui", "schema")
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's file when it is asked for: `--help` and `validate` stay quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"orchestrator.cli.{cmd_name}").command
+        return command
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: orchestrator run experiments/digits-label-smoothing.yaml",
+)
+@click.version_option(package_name="orchestrator")
+def group() -> None:
+    """Image classification experiments from one YAML file.
+
+    A file describes an experiment; `plan` shows what it would do, `run` trains it with Ray and
+    records it in MLflow, `compare` tells what it means, with intervals.
+
+    Exit status: 0 done, 2 the file or the command is wrong, 3 the machines cannot do it, 4 every
+    run failed, 5 some runs failed, 130 interrupted.
+    """
+
+
+def run_command_line(arguments: list[str]) -> int:
+    """Run one command.
+
+    Returns:
+        Its exit status. What the user can mend is printed on standard error, one line each.
+    """
+    try:
+        status = group.main(arguments, prog_name="orchestrator", standalone_mode=False)
+    except OrchestratorError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has seen enough.
+        sys.stderr.close()
+        return 0
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,40 @@
+"""`orchestrator plan`: what would happen."""
+
+import json
+
+import click
+
+from orchestrator import api
+from orchestrator.cli import options
+from orchestrator.planning.describe import describe_plan
+from orchestrator.planning.search_plan import SearchPlan
+
+
+@click.command(name="plan")
+@options.spec
+@options.overrides
+@options.limits
+@click.option("--json", "as_json", is_flag=True, help="Print the whole plan, every value of it.")
+def command(
+    spec: str,
+    overrides: tuple[str, ...],
+    fast_dev_run: int | None,
+    overfit_batches: int | None,
+    as_json: bool,  # noqa: FBT001  click passes it by name
+) -> None:
+    """Show what `run` would do: settings, seeds, runs, lanes, devices, folders; start nothing.
+
+    \b
+    Example:
+      orchestrator plan experiments/digits-label-smoothing.yaml search.seeds=10
+    """
+    limits = api.Limits(fast_dev_run=fast_dev_run, overfit_batches=overfit_batches)
+    show_plan(api.plan(spec, overrides, limits=limits), as_json=as_json)
+
+
+def show_plan(plan: SearchPlan, *, as_json: bool) -> None:
+    """Print a plan, every run of it numbered, or all of it as JSON."""
+    if as_json:
+        click.echo(json.dumps(plan.to_json(), indent=2))
+    else:
+        click.echo(describe_plan(plan, every_run=True))

@@ -1,0 +1,117 @@
+"""The live view of a search: a line per lane, one for the whole, the best so far, the time left."""
+
+import time
+from collections import defaultdict
+from statistics import fmean
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.planning.names import name_setting, shorten_keys, word_value
+from orchestrator.tracking.history import RunState, SearchHistory
+
+_ENDED = ("finished", "failed", "stopped")
+_BAR = 24
+
+
+class ProgressView:
+    """Draws itself anew from the search's history whenever rich asks."""
+
+    def __init__(self) -> None:
+        self.history: SearchHistory | None = None
+        self._began = time.monotonic()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """One table; nothing of it outlives the next drawing."""
+        history = self.history
+        if history is None or not history.lanes:
+            seconds = time.monotonic() - self._began
+            yield Text(f"  starting Ray and the lanes, {seconds:.0f} s", style="dim")
+            return
+        table = Table.grid(padding=(0, 2))
+        for lane in sorted(history.lanes):
+            run = history.runs.get(history.lanes[lane])
+            if run is None:
+                table.add_row(f"  {lane}", Text("waiting", style="dim"))
+            else:
+                bar = ProgressBar(run.epochs, len(run.history), width=_BAR)
+                table.add_row(f"  {lane}", bar, _word_epoch(run), word_run(run), _word_score(run, history))
+        done = sum(run.status in _ENDED for run in history.runs.values())
+        bar = ProgressBar(len(history.runs), _progress(history), width=_BAR)
+        table.add_row("  all", bar, f"{done}/{len(history.runs)} runs", word_time_left(history))
+        yield table
+        best = word_best(history)
+        if best:
+            yield Text(f"  best so far  {best}", style="dim")
+
+
+def plain_lines(history: SearchHistory) -> list[str]:
+    """A line for every run that has ended, in the order in which they did."""
+    ended = sorted(
+        (run for run in history.runs.values() if run.status in _ENDED), key=lambda run: run.ended
+    )
+    metric = history.plan.get("metric", "")
+    lines = []
+    for count, run in enumerate(ended, start=1):
+        score = run.ending["metrics"].get(metric)
+        outcome = run.status if score is None else f"{metric} {score:.4f}"
+        if run.ending["error"]:
+            outcome += f": {run.ending['error']}"
+        total = len(history.runs)
+        lines.append(
+            f"[{count:>{len(str(total))}}/{total}] {word_run(run)}  {outcome}  "
+            f"{run.ending['duration_s']:.1f} s"
+        )
+    return lines
+
+
+def word_run(run: RunState) -> str:
+    """`label_smoothing=0.1 seed=2`."""
+    keys = shorten_keys(list(run.setting))
+    parts = [f"{k}={word_value(v)}" for k, v in zip(keys, run.setting.values(), strict=True)]
+    return " ".join([*parts, f"seed={run.seed}"])
+
+
+def word_time_left(history: SearchHistory) -> str:
+    """An estimate from the epochs done since the first run began; empty before there is one."""
+    starts = [run.started for run in history.runs.values() if run.started]
+    done = _progress(history)
+    if not starts or not any(run.history for run in history.runs.values()):
+        return ""
+    seconds = (time.time() - min(starts)) / done * (len(history.runs) - done)
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} left"
+
+
+def word_best(history: SearchHistory) -> str:
+    """The best mean so far, with how many seeds it is of; empty before a run has finished."""
+    metric = history.plan["metric"]
+    scores: dict[str, list[float]] = defaultdict(list)
+    for run in history.runs.values():
+        if metric in run.ending.get("metrics", {}):
+            scores[name_setting(run.setting)].append(run.ending["metrics"][metric])
+    if not scores:
+        return ""
+    sign = 1 if history.plan["maximize"] else -1
+    name = max(scores, key=lambda key: sign * fmean(scores[key]))
+    count = len(scores[name])
+    seeds = "1 seed" if count == 1 else f"{count} seeds"
+    return f"{name}  {metric} {fmean(scores[name]):.4f}, mean of {seeds}".strip()
+
+
+def _progress(history: SearchHistory) -> float:
+    """Runs done, those that are under way counted by their epochs."""
+    return sum(
+        1.0 if run.status in _ENDED else len(run.history) / run.epochs
+        for run in history.runs.values()
+    )
+
+
+def _word_epoch(run: RunState) -> str:
+    return f"epoch {len(run.history)}/{run.epochs}"
+
+
+def _word_score(run: RunState, history: SearchHistory) -> str:
+    metric = history.plan["metric"]
+    return f"{metric} {run.history[-1][metric]:.4f}" if run.history else ""

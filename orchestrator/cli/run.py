@@ -1,0 +1,67 @@
+"""`orchestrator run`: train, record, compare."""
+
+import click
+
+from orchestrator import api
+from orchestrator.cli import options
+from orchestrator.cli.interrupt import second_interrupt_ends_at_once
+from orchestrator.cli.plan import show_plan
+from orchestrator.cli.screen import Screen
+
+SOME_FAILED = 5
+
+
+@click.command(name="run")
+@options.spec
+@options.overrides
+@options.limits
+@click.option("--dry-run", is_flag=True, help="Show the plan and start nothing, as `plan` does.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: the plan as JSON.")
+@click.option(
+    "--in-process",
+    is_flag=True,
+    help="Train one run here, without Ray; its exceptions come through, for a debugger.",
+)
+@click.option(
+    "--run",
+    "run_number",
+    metavar="N",
+    type=int,
+    default=1,
+    help="Which run --in-process trains, as `plan` numbers them; the first by default.",
+)
+def command(
+    spec: str,
+    overrides: tuple[str, ...],
+    fast_dev_run: int | None,
+    overfit_batches: int | None,
+    dry_run: bool,  # noqa: FBT001  click passes them by name
+    as_json: bool,  # noqa: FBT001
+    in_process: bool,  # noqa: FBT001
+    run_number: int,
+) -> int:
+    """Train everything that SPEC asks for, record it in MLflow, and compare it.
+
+    Keys of the file can be replaced on the command line: KEY=VALUE, the value as YAML.
+    Ctrl-C stops soon and keeps what was done; a second one ends at once.
+
+    \b
+    Examples:
+      orchestrator run experiments/digits-label-smoothing.yaml
+      orchestrator run experiments/digits-label-smoothing.yaml search.seeds=10
+      orchestrator run experiments/digits-label-smoothing.yaml 'loss.label_smoothing={grid: [0, 0.4]}'
+      orchestrator run experiments/digits-label-smoothing.yaml --in-process --run 3
+    """
+    if as_json and not dry_run:
+        raise click.UsageError("--json goes with --dry-run")
+    if run_number != 1 and not in_process:
+        raise click.UsageError("--run goes with --in-process")
+    limits = api.Limits(fast_dev_run=fast_dev_run, overfit_batches=overfit_batches)
+    if dry_run:
+        show_plan(api.plan(spec, overrides, limits=limits), as_json=as_json)
+        return 0
+    asked = api.RunOptions(limits=limits, in_process=in_process, run_number=run_number)
+    with second_interrupt_ends_at_once(), Screen() as screen:
+        record = api.run(spec, overrides, options=asked, watch=screen)
+    api.raise_for_failures(record)
+    return SOME_FAILED if any(run.status == "failed" for run in record.runs) else 0

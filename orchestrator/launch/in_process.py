@@ -1,0 +1,72 @@
+"""One run in this very process, without Ray: for a debugger, and to prove that numbers agree."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from orchestrator.launch.failures import describe_failure
+from orchestrator.planning.placement import LanePlan
+from orchestrator.planning.run_plan import Assignment, RunPlan
+from orchestrator.tracking import journal
+from orchestrator.training.context import Verdict, WorkerContext, configure_process
+from orchestrator.training.loop import train
+
+_LANE = "in process"
+
+
+def train_here(
+    plan: RunPlan, lane: LanePlan, book: journal.Journal, tick: Callable[[], None]
+) -> bool:
+    """Train one run and journal it as a lane's would be.
+
+    Args:
+        plan: The run.
+        lane: Its threads, its device and whether it is deterministic.
+        book: The search's journal.
+        tick: Called after every epoch.
+
+    Returns:
+        True: it was left to end by itself.
+
+    Raises:
+        Exception: Whatever training raised, after it was journalled.
+    """
+    device = torch.device(lane.device, 0) if lane.device == "cuda" else torch.device("cpu")
+    configure_process(
+        threads=lane.cpus_per_worker, deterministic=lane.deterministic, device=device
+    )
+    started = time.time()
+
+    def report(epoch: int, metrics: Mapping[str, float]) -> Verdict:
+        book.append(journal.EPOCH, run=plan.run_id, epoch=epoch, metrics=dict(metrics))
+        tick()
+        return "continue"
+
+    context = WorkerContext(rank=0, world_size=1, device=device, report=report)
+    book.append(journal.LANE, lane=_LANE, facts={"torch": torch.__version__, "device": str(device)})
+    book.append(journal.START, run=plan.run_id, lane=_LANE, attempt=1)
+    try:
+        result = train(Assignment(plan=plan, attempt=1), context)
+    except Exception as error:
+        ending = describe_failure(error, Path(plan.place.folder))
+        _end(book, plan.run_id, started, **ending)
+        raise
+    _end(
+        book,
+        plan.run_id,
+        started,
+        status=result.status,
+        metrics=dict(result.metrics),
+        weights_sha256=result.weights_sha256,
+    )
+    tick()
+    return True
+
+
+def _end(book: journal.Journal, run_id: str, started: float, **ending: object) -> None:
+    empty: dict[str, object] = {"metrics": {}, "weights_sha256": "", "error": ""}
+    book.append(
+        journal.END, run=run_id, duration_s=time.time() - started, **{**empty, **ending}
+    )

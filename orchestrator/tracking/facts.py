@@ -1,0 +1,36 @@
+"""What a record says of the software and the working copy that made it."""
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+
+_PACKAGES = ("orchestrator", "ray", "mlflow", "torch", "torchvision")
+
+
+def describe_software() -> dict[str, str]:
+    """Versions of Python and of the packages that matter, git commit, and whether it was dirty.
+
+    Nothing is imported for it; lanes add what only they know: CUDA, cuDNN, device names.
+    """
+    facts = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    commit = _git("rev-parse", "HEAD")
+    if commit:
+        facts["git.commit"] = commit
+        facts["git.dirty"] = "true" if _git("status", "--porcelain") else "false"
+    return facts
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the current folder; empty where there is no git or no repository."""
+    try:
+        said = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return said.stdout.strip() if said.returncode == 0 else ""

@@ -1,0 +1,51 @@
+"""How runs are called and tagged in MLflow: by what differs, and at the end by the outcome."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.planning.names import shorten_keys, word_value
+from orchestrator.tracking.history import RunState
+
+
+def child_name(run: RunState, *, outcome: float | None = None) -> str:
+    """`label_smoothing=0.1 seed=2 → 0.956`, or the status of a run that did not finish."""
+    keys = shorten_keys(list(run.setting))
+    parts = [f"{key}={word_value(v)}" for key, v in zip(keys, run.setting.values(), strict=True)]
+    name = " ".join([*parts, f"seed={run.seed}"])
+    if outcome is not None:
+        return f"{name} → {outcome:.3f}"
+    return f"{name} → {run.status}" if run.status in ("failed", "stopped") else name
+
+
+def setting_tags(run: RunState) -> dict[str, str]:
+    """Each searched key in full, the whole setting, and the seed."""
+    keys = shorten_keys(list(run.setting))
+    pairs = zip(keys, run.setting.values(), strict=True)
+    return {
+        **{key: word_value(value) for key, value in run.setting.items()},
+        "orchestrator.setting": ",".join(f"{key}={word_value(value)}" for key, value in pairs),
+        "orchestrator.seed": str(run.seed),
+    }
+
+
+def search_tags(plan: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, str]:
+    """What all runs of a search share: its label, and the software and devices it ran on."""
+    return {
+        "orchestrator.search": f"{plan['name']}#{plan['number']}",
+        **{f"orchestrator.{key}": str(value) for key, value in facts.items() if value != ""},
+    }
+
+
+def flatten_plan(plan: Mapping[str, Any]) -> dict[str, str]:
+    """Everything that decides a run's numbers, as flat text, and the searched keys by name."""
+    return {**_flatten(plan["numbers"], ""), **_flatten(plan["setting"], "")}
+
+
+def _flatten(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = word_value(value)
+    return flat

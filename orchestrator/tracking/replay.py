@@ -1,0 +1,261 @@
+"""Journal -> MLflow, by one thread of the driver; neither training nor search waits for it.
+
+The thread compares what the journal says with what it has written and writes the rest, in
+batches. Runs are found by a tag that is ours, times and steps come from the journal, and MLflow
+drops a value that it has already: replaying from the beginning changes nothing.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.tracking.history import RunState, SearchHistory
+from orchestrator.tracking.naming import child_name, flatten_plan, search_tags, setting_tags
+from orchestrator.tracking.store import artifact_folder, open_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+IDS_FILE: Final = "mlflow.json"
+"""In a search's folder: MLflow's ids of its runs, and whether everything has been written."""
+RUN_ID_TAG: Final = "orchestrator.run_id"
+_PAUSE_S: Final = 1.0
+_STATUS: Final = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
+_METRICS_A_BATCH: Final = 800
+_PARAMS_A_BATCH: Final = 80
+
+
+class Replay:
+    """Writes one search to MLflow.
+
+    Args:
+        folder: The search's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._history = SearchHistory(folder)
+        self._folder = folder
+        self._client: MlflowClient | None = None
+        self._experiment = ""
+        self._ids: dict[str, str] = {}
+        """Our run id, or the search's label, to MLflow's run id."""
+        self._epochs: dict[str, int] = {}
+        self._ended: set[str] = set()
+        self._artifacts_written = False
+
+    def step(self) -> bool:
+        """Write what is new; False while the search has not begun to train.
+
+        MLflow is imported by the first call that has something to write.
+        """
+        self._history.follow()
+        if not any(run.status != "waiting" for run in self._history.runs.values()):
+            return False
+        client = self._connect()
+        for run_id, run in self._history.runs.items():
+            if run.status != "waiting" and run_id not in self._ended:
+                self._write_run(client, run_id, run)
+        if self._history.status != "running":
+            self._write_end(client)
+        return True
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the search has ended and everything of it is written."""
+        return bool(self._history.answer) and self._artifacts_written
+
+    def _connect(self) -> "MlflowClient":
+        if self._client is None:
+            client = open_store(self._history.plan["store_uri"])
+            self._experiment = _find_experiment(client, self._history.plan)
+            label = _label(self._history.plan)
+            for run in client.search_runs(
+                [self._experiment], f"tags.`orchestrator.search` = '{label}'", max_results=50_000
+            ):
+                self._ids[run.data.tags[RUN_ID_TAG]] = run.info.run_id
+            if label not in self._ids:
+                self._begin_search(client, label)
+            self._client = client
+        return self._client
+
+    def _begin_search(self, client: "MlflowClient", label: str) -> None:
+        plan = self._history.plan
+        run = client.create_run(
+            self._experiment,
+            start_time=_milliseconds(self._history.started),
+            run_name=label,
+            tags={
+                RUN_ID_TAG: label,
+                "orchestrator.kind": "search",
+                "mlflow.note.content": plan["description"],
+                **search_tags(plan, self._history.facts),
+            },
+        )
+        self._ids[label] = run.info.run_id
+        client.log_text(run.info.run_id, plan["spec_text"], "spec.yaml")
+        client.log_text(run.info.run_id, json.dumps(plan, indent=1), "plan.json")
+
+    def _write_run(self, client: "MlflowClient", run_id: str, run: RunState) -> None:
+        from mlflow.entities import Metric, Param  # noqa: PLC0415
+
+        params: list[Param] = []
+        if run_id not in self._ids:
+            self._ids[run_id] = self._create_run(client, run_id, run)
+            params = [Param(key, value) for key, value in flatten_plan(run.plan).items()]
+        done = self._epochs.get(run_id, 0)
+        metrics = [
+            Metric(key, value, _milliseconds(when), int(values["epoch"]))
+            for values, when in zip(run.history[done:], run.times[done:], strict=True)
+            for key, value in values.items()
+            if key != "epoch"
+        ]
+        metrics += [
+            Metric(f"result/{key.rpartition('/')[2]}", value, _milliseconds(run.ended), 0)
+            for key, value in run.ending.get("metrics", {}).items()
+        ]
+        _log_batches(client, self._ids[run_id], metrics, params)
+        self._epochs[run_id] = max(done, len(run.history))
+        if run.status in _STATUS:
+            self._end_run(client, run_id, run)
+
+    def _create_run(self, client: "MlflowClient", run_id: str, run: RunState) -> str:
+        plan = self._history.plan
+        created = client.create_run(
+            self._experiment,
+            start_time=_milliseconds(run.started or run.ended),
+            run_name=child_name(run),
+            tags={
+                RUN_ID_TAG: run_id,
+                "orchestrator.kind": "run",
+                "mlflow.parentRunId": self._ids[_label(plan)],
+                **search_tags(plan, self._history.facts),
+                **setting_tags(run),
+            },
+        )
+        identifier: str = created.info.run_id
+        return identifier
+
+    def _end_run(self, client: "MlflowClient", run_id: str, run: RunState) -> None:
+        identifier = self._ids[run_id]
+        if run.ending.get("error"):
+            client.set_tag(identifier, "orchestrator.error", run.ending["error"])
+        if run.ending.get("weights_sha256"):
+            client.set_tag(identifier, "orchestrator.weights", run.ending["weights_sha256"])
+        metric = run.ending.get("metrics", {}).get(self._history.plan["metric"])
+        client.update_run(identifier, name=child_name(run, outcome=metric))
+        client.set_terminated(identifier, _STATUS[run.status], _milliseconds(run.ended))
+        self._ended.add(run_id)
+
+    def _write_end(self, client: "MlflowClient") -> None:
+        label = _label(self._history.plan)
+        identifier = self._ids[label]
+        for key, value in search_tags(self._history.plan, self._history.facts).items():
+            client.set_tag(identifier, key, value)
+        answer = self._history.answer
+        if answer:
+            client.set_tag(identifier, "mlflow.note.content", answer["markdown"])
+            for path in map(Path, answer["files"]):
+                if path.exists():
+                    client.log_artifact(identifier, str(path))
+        client.set_terminated(
+            identifier, _STATUS[self._history.status], _milliseconds(answer.get("t", time.time()))
+        )
+        self._artifacts_written = bool(answer)
+        self._write_ids()
+
+    def _write_ids(self) -> None:
+        path = self._folder / IDS_FILE
+        values = {
+            "uri": self._history.plan["store_uri"],
+            "experiment": self._experiment,
+            "complete": self.is_complete,
+            "search": self._ids[_label(self._history.plan)],
+            "runs": {k: v for k, v in self._ids.items() if k in self._history.runs},
+        }
+        unfinished = path.with_suffix(".part")
+        unfinished.write_text(json.dumps(values, indent=1))
+        unfinished.replace(path)
+
+
+class ReplayThread:
+    """A `Replay` that goes on beside the training.
+
+    Args:
+        folder: The search's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.error = ""
+        """What kept the last attempt from writing; empty where it worked."""
+        self._replay = Replay(folder)
+        self._leave = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def finish(self, timeout_s: float) -> bool:
+        """Wait until everything is written; False where it is not within that time."""
+        self._leave.set()
+        self._thread.join(timeout_s)
+        return self._replay.is_complete
+
+    def _run(self) -> None:
+        pause = _PAUSE_S
+        while not self._replay.is_complete:
+            leaving = self._leave.is_set()
+            try:
+                self._replay.step()
+                self.error, pause = "", _PAUSE_S
+            except Exception as error:  # noqa: BLE001  a store may fail in any way; the journal keeps all
+                self.error = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                if leaving:
+                    return
+                pause = min(2 * pause, 30.0)
+            if leaving and not self._replay.is_complete and not self.error:
+                return
+            self._leave.wait(pause)
+
+
+def read_ids(folder: Path) -> Mapping[str, Any] | None:
+    """What the last replay of a search wrote of MLflow's ids; None where there was none."""
+    path = folder / IDS_FILE
+    values: Mapping[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+    return values
+
+
+def _find_experiment(client: "MlflowClient", plan: Mapping[str, Any]) -> str:
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    known = client.get_experiment_by_name(plan["name"])
+    if known is None:
+        artifacts = artifact_folder(plan["store_uri"])
+        location = f"file://{artifacts / plan['name']}" if artifacts else None
+        try:
+            made: str = client.create_experiment(plan["name"], artifact_location=location)
+        except MlflowException:
+            # Another search of this name was quicker.
+            known = client.get_experiment_by_name(plan["name"])
+        else:
+            return made
+    if known is None:
+        raise ValueError(f"MLflow has no experiment {plan['name']!r} and will not make one")
+    identifier: str = known.experiment_id
+    return identifier
+
+
+def _log_batches(
+    client: "MlflowClient", identifier: str, metrics: list[Any], params: list[Any]
+) -> None:
+    while metrics or params:
+        client.log_batch(identifier, metrics[:_METRICS_A_BATCH], params[:_PARAMS_A_BATCH], [])
+        metrics, params = metrics[_METRICS_A_BATCH:], params[_PARAMS_A_BATCH:]
+
+
+def _label(plan: Mapping[str, Any]) -> str:
+    return f"{plan['name']}#{plan['number']}"
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)

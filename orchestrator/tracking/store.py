@@ -1,0 +1,131 @@
+"""The only door to MLflow: where the store is, whether it can be written, a client for it."""
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.errors import InfeasibleError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SQLITE: Final = "sqlite:///"
+_SETTINGS: Final = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    # The journal retries; a client that blocks for minutes on a dead server does not help.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    # A folder of traces or a progress bar of artifacts is not for our terminal.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+def prepare_settings() -> None:
+    """MLflow's own settings, which must stand before it is imported; the user's choice stays."""
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+def store_path(uri: str) -> Path | None:
+    """The file of an SQLite store; None for a server."""
+    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+
+
+def check_store(uri: str) -> None:
+    """Refuse an SQLite store that cannot be written, before anything is started.
+
+    Raises:
+        InfeasibleError: The file or its folder cannot be written, or is no database.
+    """
+    path = store_path(uri)
+    if path is None:
+        return
+    advice = "set tracking.uri to a file that can be written"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            with tempfile.TemporaryFile(dir=path.parent):
+                return
+        connection = sqlite3.connect(path, timeout=30)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+    except OSError as error:
+        raise InfeasibleError(
+            f"tracking.uri: cannot write MLflow's store {path} ({error.strerror}); {advice}"
+        ) from error
+    except sqlite3.Error as error:
+        raise InfeasibleError(
+            f"tracking.uri: cannot write MLflow's store {path} ({error}); {advice}"
+        ) from error
+
+
+def open_store(uri: str) -> "MlflowClient":
+    """A client of the store, which is made where it is missing.
+
+    MLflow needs about ten seconds of migrations to make an SQLite store, and several processes
+    that do it at once break it. An empty store is therefore made once per version, under a lock,
+    and copied into place.
+    """
+    prepare_settings()
+    path = store_path(uri)
+    if path is not None and not path.exists():
+        _place_copy(_empty_store(), path)
+    from mlflow import MlflowClient  # noqa: PLC0415  heavy, and most commands need none of it
+
+    return MlflowClient(uri)
+
+
+def artifact_folder(uri: str) -> Path | None:
+    """Where the artifacts of an SQLite store lie, beside it; None for a server, which decides."""
+    path = store_path(uri)
+    return path.with_name(f"{path.stem}-artifacts") if path else None
+
+
+def _empty_store() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orchestrator"
+    cache.mkdir(parents=True, exist_ok=True)
+    empty = cache / f"mlflow-{version('mlflow')}.db"
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not empty.exists():
+            with tempfile.TemporaryDirectory(dir=cache) as folder:
+                made = Path(folder) / "mlflow.db"
+                _make_store(made)
+                made.replace(empty)
+    return empty
+
+
+def _make_store(path: Path) -> None:
+    # In a process of its own: MLflow keeps engines and settings for good once it has made one.
+    code = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).search_experiments()"
+    subprocess.run(
+        [sys.executable, "-c", code, f"{_SQLITE}{path}"], check=True, capture_output=True
+    )
+    connection = sqlite3.connect(path)
+    # Readers, such as the UI, do not wait for the writer.
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def _place_copy(source: Path, target: Path) -> None:
+    """Copy a file into place in one step; whoever comes second leaves the first one's."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent) as copy:
+        shutil.copyfile(source, copy.name)
+        Path(copy.name).chmod(0o644)
+        try:
+            os.link(copy.name, target)
+        except FileExistsError:
+            return
