@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command line and leave with its exit status."""
     # Nothing is imported before it is needed: `--help` answers at once.
-    from orchestrator.cli.main import run_command_line  # noqa: PLC0415
+    from orchestrator.cli.main import run_command_line
 
     sys.exit(run_command_line(sys.argv[1:]))
 

@@ -1,15 +1,15 @@
 """Composes the stages: what the command line and notebooks call.
 
-    spec = load_spec("experiments/digits-label-smoothing.yaml")
-    print(describe_plan(plan(spec)))
-    record = run(spec)
-    record.to_pandas()
+spec = load_spec("experiments/digits-label-smoothing.yaml")
+print(describe_plan(plan(spec)))
+record = run(spec)
+record.to_pandas()
 """
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -39,7 +39,7 @@ __all__ = ["Limits", "RunOptions", "Watch", "compare", "load_spec", "plan", "run
 Source = str | Path | Mapping[str, Any] | ExperimentSpec
 PICTURE: Final = "response.png"
 _REPLAY_S: Final = 60.0
-"""How long the end waits for MLflow; what is not written by then is written by a later command."""
+"""How long the end waits for MLflow; a later command writes what is missing then."""
 
 
 class Watch(Protocol):
@@ -62,7 +62,7 @@ class Watch(Protocol):
 class RunOptions:
     """How `run` shall train, beside what the spec says."""
 
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     in_process: bool = False
     """Train a single run here, without Ray, and let its exceptions through."""
     run_number: int = 1
@@ -70,7 +70,10 @@ class RunOptions:
 
 
 def plan(
-    source: Source, overrides: Sequence[str] = (), *, limits: Limits = Limits()  # noqa: B008
+    source: Source,
+    overrides: Sequence[str] = (),
+    *,
+    limits: Limits = Limits(),  # noqa: B008
 ) -> "SearchPlan":
     """What `run` would do, with the number that it would get; starts nothing.
 
@@ -83,7 +86,7 @@ def plan(
         SpecError: The spec has mistakes.
         InfeasibleError: The machines cannot do it.
     """
-    from orchestrator.launch.cluster import look  # noqa: PLC0415
+    from orchestrator.launch.cluster import look
 
     prepare_environment()
     spec = _spec(source, overrides)
@@ -96,7 +99,7 @@ def run(
     source: Source,
     overrides: Sequence[str] = (),
     *,
-    options: RunOptions = RunOptions(),  # noqa: B008
+    options: RunOptions = RunOptions(),
     watch: Watch | None = None,
 ) -> SearchRecord:
     """Train everything that an experiment asks for, record it and compare it.
@@ -135,7 +138,7 @@ def compare(label: str, *, storage_path: str | None = None) -> "SearchSummary":
     Raises:
         RecordError: There is no such search.
     """
-    from orchestrator.comparison.summary import summarize_search  # noqa: PLC0415
+    from orchestrator.comparison.summary import summarize_search
 
     return summarize_search(read_record(label, storage_path=storage_path))
 
@@ -176,7 +179,7 @@ def find_pages(name: str | None, *, storage_path: str | None = None) -> Pages:
     """Where MLflow shows a search or a run.
 
     Args:
-        name: `NAME`, `NAME#3`, or a run as `lookup.find_run` takes it; None for the latest search.
+        name: `NAME`, `NAME#3`, or a run as `find_run` takes it; None for the latest search.
         storage_path: Where the records are; ORCHESTRATOR_STORAGE or `./runs` by default.
 
     Raises:
@@ -200,12 +203,14 @@ def find_pages(name: str | None, *, storage_path: str | None = None) -> Pages:
 
 def _best_run(search: SearchRecord) -> RunRecord | None:
     """Of the setting with the best mean, the run with the first seed: never a lucky one."""
-    from orchestrator.comparison.summary import best_setting, summarize_search  # noqa: PLC0415
+    from orchestrator.comparison.summary import best_setting, summarize_search
 
     best = best_setting(summarize_search(search))
     if best is None:
         return None
-    return next(r for r in search.runs if r.setting == best.setting and r.seed == search.seeds[0])
+    return next(
+        r for r in search.runs if r.setting == best.setting and r.seed == search.seeds[0]
+    )
 
 
 class _Nobody:
@@ -241,7 +246,7 @@ class _Execution:
         self._keep = keep
 
     def execute(self) -> SearchRecord:
-        from orchestrator.launch.cluster import look  # noqa: PLC0415
+        from orchestrator.launch.cluster import look
 
         prepare_environment()
         cluster = look()
@@ -305,11 +310,11 @@ class _Execution:
         tick: Callable[[], None],
     ) -> Iterator[Callable[[], bool]]:
         if self._options.in_process:
-            from orchestrator.launch.in_process import train_here  # noqa: PLC0415
+            from orchestrator.launch.in_process import train_here
 
             yield lambda: train_here(plan.runs[0], plan.lanes, book, tick)
             return
-        from orchestrator.launch.run import launch  # noqa: PLC0415
+        from orchestrator.launch.run import launch
 
         with launch(plan, cluster) as launched:
             yield lambda: launched.wait(tick)
@@ -317,8 +322,8 @@ class _Execution:
     def _answer(
         self, plan: "SearchPlan", book: journal.Journal, history: SearchHistory, status: str
     ) -> SearchRecord:
-        from orchestrator.comparison.markdown import describe_for_mlflow  # noqa: PLC0415
-        from orchestrator.comparison.summary import summarize_search  # noqa: PLC0415
+        from orchestrator.comparison.markdown import describe_for_mlflow
+        from orchestrator.comparison.summary import summarize_search
 
         book.append(journal.CLOSE, status=status)
         append_metrics(history, history.follow())
@@ -326,7 +331,7 @@ class _Execution:
         summary = summarize_search(record)
         files = []
         if self._keep and any(row.scores for row in summary.rows):
-            from orchestrator.comparison.figures import draw_response_curve  # noqa: PLC0415
+            from orchestrator.comparison.figures import draw_response_curve
 
             draw_response_curve(summary, plan.folder / PICTURE)
             files.append(str(plan.folder / PICTURE))
@@ -352,7 +357,9 @@ def _pick_run(plan: "SearchPlan", number: int) -> "SearchPlan":
             f"(got {plan.lanes.workers})"
         )
     if not 1 <= number <= len(plan.runs):
-        raise SpecError([f"--run {number}: the plan numbers its runs from 1 to {len(plan.runs)}"])
+        raise SpecError(
+            [f"--run {number}: the plan numbers its runs from 1 to {len(plan.runs)}"]
+        )
     chosen = plan.runs[number - 1]
     return replace(
         plan,
@@ -365,7 +372,9 @@ def _pick_run(plan: "SearchPlan", number: int) -> "SearchPlan":
 
 
 def _status_of(history: SearchHistory) -> str:
-    return "finished" if any(r.status == "finished" for r in history.runs.values()) else "failed"
+    return (
+        "finished" if any(r.status == "finished" for r in history.runs.values()) else "failed"
+    )
 
 
 def _end_unfinished(book: journal.Journal, history: SearchHistory) -> None:
@@ -397,4 +406,6 @@ def raise_for_failures(record: SearchRecord) -> None:
     """
     failed = [run for run in record.runs if run.status == "failed"]
     if failed and not any(run.status == "finished" for run in record.runs):
-        raise TrainingError(f"every run failed; the first, {failed[0].run_id}: {failed[0].error}")
+        raise TrainingError(
+            f"every run failed; the first, {failed[0].run_id}: {failed[0].error}"
+        )

@@ -29,7 +29,7 @@ class SpecError(OrchestratorError):
 
 
 class InfeasibleError(OrchestratorError):
-    """The machines at hand cannot do what was asked: too few CPUs or GPUs, no writable storage."""
+    """The machines at hand cannot do it: too few CPUs or GPUs, no writable storage."""
 
     exit_status: ClassVar[int] = 3
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import click
 
@@ -18,10 +19,12 @@ from orchestrator.comparison.report import (
 @click.command(name="compare")
 @click.argument("name", metavar="NAME[#NUMBER]")
 @options.storage
-@click.option("--csv", "form", flag_value="csv", help="Print one line per setting, for a spreadsheet.")
+@click.option(
+    "--csv", "form", flag_value="csv", help="Print one line per setting, for a spreadsheet."
+)
 @click.option("--json", "form", flag_value="json", help="Print everything, for a program.")
 def command(name: str, storage: str | None, form: str | None) -> None:
-    """Print the table and the answer of a search, from its records.
+    r"""Print the table and the answer of a search, from its records.
 
     \b
     Examples:
@@ -35,7 +38,7 @@ def command(name: str, storage: str | None, form: str | None) -> None:
         click.echo(json.dumps(summary_to_json(summary), indent=2))
     else:
         width = min(100, shutil.get_terminal_size((100, 24)).columns)
-        click.echo(describe_summary(summary, width, color=click.get_text_stream("stdout").isatty()))
+        click.echo(describe_summary(summary, width, color=sys.stdout.isatty()))
         if sum(bool(row.scores) for row in summary.rows) > 1:
             click.echo()
             click.echo(describe_curve(summary, min(width, 80)))

@@ -1,4 +1,4 @@
-"""The command line: one group, one file per command, one place where errors become exit statuses."""
+"""The command line: one file per command, one place where errors become exit statuses."""
 
 import sys
 from importlib import import_module
@@ -36,8 +36,8 @@ def group() -> None:
     A file describes an experiment; `plan` shows what it would do, `run` trains it with Ray and
     records it in MLflow, `compare` tells what it means, with intervals.
 
-    Exit status: 0 done, 2 the file or the command is wrong, 3 the machines cannot do it, 4 every
-    run failed, 5 some runs failed, 130 interrupted.
+    Exit status: 0 done, 2 the file or the command is wrong, 3 the machines cannot do it, 4 all
+    runs failed, 5 some runs failed, 130 interrupted.
     """
 
 

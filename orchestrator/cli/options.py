@@ -22,7 +22,7 @@ def limits(command: Command) -> Command:
         "--overfit-batches",
         metavar="N",
         type=click.IntRange(min=1),
-        help="Train on the same N batches in every epoch; a sound network learns them by heart.",
+        help="Train on the same N batches in every epoch; a sound network fits them all.",
     )(command)
     return click.option(
         "--fast-dev-run",

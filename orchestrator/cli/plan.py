@@ -14,15 +14,17 @@ from orchestrator.planning.search_plan import SearchPlan
 @options.spec
 @options.overrides
 @options.limits
-@click.option("--json", "as_json", is_flag=True, help="Print the whole plan, every value of it.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the whole plan, every value of it."
+)
 def command(
     spec: str,
     overrides: tuple[str, ...],
     fast_dev_run: int | None,
     overfit_batches: int | None,
-    as_json: bool,  # noqa: FBT001  click passes it by name
+    as_json: bool,
 ) -> None:
-    """Show what `run` would do: settings, seeds, runs, lanes, devices, folders; start nothing.
+    r"""Show what `run` would do: settings, seeds, runs, lanes, devices, folders; start nothing.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The live view of a search: a line per lane, one for the whole, the best so far, the time left."""
+"""The live view of a search: a line per lane and for the whole, best so far, time left."""
 
 import time
 from collections import defaultdict
@@ -37,7 +37,9 @@ class ProgressView:
                 table.add_row(f"  {lane}", Text("waiting", style="dim"))
             else:
                 bar = ProgressBar(run.epochs, len(run.history), width=_BAR)
-                table.add_row(f"  {lane}", bar, _word_epoch(run), word_run(run), _word_score(run, history))
+                table.add_row(
+                    f"  {lane}", bar, _word_epoch(run), word_run(run), _word_score(run, history)
+                )
         done = sum(run.status in _ENDED for run in history.runs.values())
         bar = ProgressBar(len(history.runs), _progress(history), width=_BAR)
         table.add_row("  all", bar, f"{done}/{len(history.runs)} runs", word_time_left(history))
@@ -50,7 +52,8 @@ class ProgressView:
 def plain_lines(history: SearchHistory) -> list[str]:
     """A line for every run that has ended, in the order in which they did."""
     ended = sorted(
-        (run for run in history.runs.values() if run.status in _ENDED), key=lambda run: run.ended
+        (run for run in history.runs.values() if run.status in _ENDED),
+        key=lambda run: run.ended,
     )
     metric = history.plan.get("metric", "")
     lines = []

@@ -1,5 +1,7 @@
 """`orchestrator run`: train, record, compare."""
 
+from contextlib import closing
+
 import click
 
 from orchestrator import api
@@ -15,7 +17,9 @@ SOME_FAILED = 5
 @options.spec
 @options.overrides
 @options.limits
-@click.option("--dry-run", is_flag=True, help="Show the plan and start nothing, as `plan` does.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show the plan and start nothing, as `plan` does."
+)
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: the plan as JSON.")
 @click.option(
     "--in-process",
@@ -35,12 +39,12 @@ def command(
     overrides: tuple[str, ...],
     fast_dev_run: int | None,
     overfit_batches: int | None,
-    dry_run: bool,  # noqa: FBT001  click passes them by name
-    as_json: bool,  # noqa: FBT001
-    in_process: bool,  # noqa: FBT001
+    dry_run: bool,
+    as_json: bool,
+    in_process: bool,
     run_number: int,
 ) -> int:
-    """Train everything that SPEC asks for, record it in MLflow, and compare it.
+    r"""Train everything that SPEC asks for, record it in MLflow, and compare it.
 
     Keys of the file can be replaced on the command line: KEY=VALUE, the value as YAML.
     Ctrl-C stops soon and keeps what was done; a second one ends at once.
@@ -49,7 +53,7 @@ def command(
     Examples:
       orchestrator run experiments/digits-label-smoothing.yaml
       orchestrator run experiments/digits-label-smoothing.yaml search.seeds=10
-      orchestrator run experiments/digits-label-smoothing.yaml 'loss.label_smoothing={grid: [0, 0.4]}'
+      orchestrator run experiments/digits-label-smoothing.yaml loss.label_smoothing=0.1
       orchestrator run experiments/digits-label-smoothing.yaml --in-process --run 3
     """
     if as_json and not dry_run:
@@ -61,7 +65,7 @@ def command(
         show_plan(api.plan(spec, overrides, limits=limits), as_json=as_json)
         return 0
     asked = api.RunOptions(limits=limits, in_process=in_process, run_number=run_number)
-    with second_interrupt_ends_at_once(), Screen() as screen:
+    with second_interrupt_ends_at_once(), closing(Screen()) as screen:
         record = api.run(spec, overrides, options=asked, watch=screen)
     api.raise_for_failures(record)
     return SOME_FAILED if any(run.status == "failed" for run in record.runs) else 0

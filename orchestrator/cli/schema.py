@@ -9,7 +9,7 @@ from orchestrator.specs.schema import json_schema
 
 @click.command(name="schema")
 def command() -> None:
-    """Print the JSON Schema of experiment files, for editors.
+    r"""Print the JSON Schema of experiment files, for editors.
 
     \b
     Example:

@@ -1,9 +1,8 @@
-"""What `run` shows: the plan, then one live view, then the answer; plain lines without a terminal."""
+"""What `run` shows: the plan, one live view, the answer; plain lines without a terminal."""
 
 import shutil
 import sys
 import time
-from types import TracebackType
 
 import click
 from rich.console import Console
@@ -31,17 +30,6 @@ class Screen:
         self._printed = 0
         self._began = time.monotonic()
 
-    def __enter__(self) -> "Screen":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop()
-
     def planned(self, plan: SearchPlan) -> None:
         """Print the plan and open the live view."""
         click.echo(describe_plan(plan))
@@ -66,7 +54,7 @@ class Screen:
 
     def answered(self, record: SearchRecord, summary: SearchSummary) -> None:
         """Print the table, the sentence, the curve and what failed."""
-        self._stop()
+        self.close()
         width = min(_WIDEST, shutil.get_terminal_size((_WIDEST, 24)).columns)
         color = self._console.is_terminal and not self._console.no_color
         click.echo()
@@ -80,7 +68,7 @@ class Screen:
 
     def ended(self, record: SearchRecord, *, mlflow_error: str) -> None:
         """Print where everything is."""
-        self._stop()
+        self.close()
         if not record.folder.exists():
             click.echo("nothing was recorded")
             return
@@ -99,7 +87,8 @@ class Screen:
         click.echo(f"again     orchestrator compare {record.label}")
         click.echo(f"took      {time.monotonic() - self._began:.0f} s")
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """Give the terminal back."""
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -16,9 +16,11 @@ _PATIENCE_S = 300.0
 @click.command(name="ui")
 @click.argument("name", metavar="[NAME|RUN]", required=False)
 @options.storage
-@click.option("--port", metavar="N", type=click.IntRange(1, 65_435), default=5000, show_default=True)
+@click.option(
+    "--port", metavar="N", type=click.IntRange(1, 65_435), default=5000, show_default=True
+)
 def command(name: str | None, storage: str | None, port: int) -> int:
-    """Open MLflow's pages on a search or a run; Ctrl-C ends them.
+    r"""Open MLflow's pages on a search or a run; Ctrl-C ends them.
 
     RUN is an MLflow id or its unique beginning, NAME@best, or NAME/label_smoothing=0.1,seed=2.
 
@@ -40,7 +42,11 @@ def command(name: str | None, storage: str | None, port: int) -> int:
         deadline = time.monotonic() + _PATIENCE_S
         while not ui.answers(port):
             if server.poll() is not None or time.monotonic() > deadline:
-                click.echo(f"MLflow's server did not start; try: mlflow server --backend-store-uri {found.store}", err=True)
+                click.echo(
+                    "MLflow's server did not start; to see why: "
+                    f"mlflow server --backend-store-uri {found.store}",
+                    err=True,
+                )
                 return 1
             time.sleep(0.2)
         click.echo(f"{found.link(base)}\nCtrl-C ends it")

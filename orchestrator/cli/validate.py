@@ -10,7 +10,7 @@ from orchestrator.specs.load import load_spec
 @options.spec
 @options.overrides
 def command(spec: str, overrides: tuple[str, ...]) -> None:
-    """Check an experiment file and list every mistake in it; starts nothing.
+    r"""Check an experiment file and list every mistake in it; starts nothing.
 
     \b
     Example:
@@ -20,4 +20,6 @@ def command(spec: str, overrides: tuple[str, ...]) -> None:
     for note in loaded.notes:
         click.echo(f"note: {note}")
     searched = ", ".join(loaded.spaces)
-    click.echo(f"{spec}: ok, {loaded.keys.name}" + (f", searches {searched}" if searched else ""))
+    click.echo(
+        f"{spec}: ok, {loaded.keys.name}" + (f", searches {searched}" if searched else "")
+    )

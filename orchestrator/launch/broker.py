@@ -1,9 +1,9 @@
 """The broker: assignments wait here, reports pass through to the journal, verdicts return.
 
-One asynchronous actor on the driver's node, so that the journal is on the driver's disk. It knows
-runs and lanes and nothing of Ray, Tune or torch; `lanes.py` makes an actor of it. A lane that
-comes back after a death gets its run again; the death is charged to the run of the rank that
-died, and a run is given up at its third charge.
+One asynchronous actor on the driver's node, so that the journal is on the driver's disk. It
+knows runs and lanes and nothing of Ray, Tune or torch; `lanes.py` makes an actor of it. A lane
+that comes back after a death gets its run again; the death is charged to the run of the rank
+that died, and a run is given up at its third charge.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class Broker:
     # What the driver and Tune's clients ask
 
     async def train(self, plans: Sequence[Mapping[str, Any]]) -> list[Ending]:
-        """Queue runs and wait until all of them have ended; a run already known is only awaited.
+        """Queue runs and wait until all have ended; a run already known is only awaited.
 
         Args:
             plans: Run plans as plain JSON values.

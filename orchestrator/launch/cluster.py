@@ -16,7 +16,7 @@ ADDRESS_VARIABLE = "RAY_ADDRESS"
 
 
 def look() -> Cluster:
-    """What the machines offer: the running cluster's, or this machine's without starting anything.
+    """What the machines offer: the running cluster, or this machine with nothing started.
 
     Raises:
         InfeasibleError: RAY_ADDRESS is set and no Ray answers there.
@@ -25,7 +25,7 @@ def look() -> Cluster:
     if not address:
         return Cluster(nodes=(Node(name="here", cpus=_count_cpus(), gpus=_count_gpus()),))
     _join(address)
-    import ray  # noqa: PLC0415  heavy, and a local look needs none of it
+    import ray
 
     nodes = tuple(
         Node(
@@ -43,14 +43,14 @@ def look() -> Cluster:
 def running_ray(cluster: Cluster, *, logs: Path) -> Iterator[None]:
     """Ray, for as long as the block lasts.
 
-    Started here, it ends with the block, its log files are moved to `logs`, and nothing of it is
-    left; a cluster that was joined goes on.
+    Started here, it ends with the block, its log files are kept in `logs`, and nothing else of
+    it is left; a cluster that was joined goes on.
 
     Args:
         cluster: What `look` said.
         logs: Folder for the log files of a Ray that is started here.
     """
-    import ray  # noqa: PLC0415  heavy, and `plan` needs none of it
+    import ray
 
     if cluster.address:
         try:
@@ -86,7 +86,7 @@ def keep_logs(temporary: Path, logs: Path) -> None:
 
 
 def _join(address: str) -> None:
-    import ray  # noqa: PLC0415
+    import ray
 
     if ray.is_initialized():
         return

@@ -1,4 +1,4 @@
-"""How a run that raised is told: one line with the user's own frame, and a file with the rest."""
+"""How a run that raised is told: a line with the user's own frame, a file with the rest."""
 
 import os
 import traceback
@@ -36,4 +36,5 @@ def _user_frame(error: Exception) -> traceback.FrameSummary | None:
     ours = str(Path(__file__).parents[1])
     foreign = ("site-packages", "dist-packages", ours, os.path.dirname(traceback.__file__))  # noqa: PTH120
     users = [f for f in frames if not any(part in f.filename for part in foreign)]
-    return (users or [f for f in frames if f.filename.startswith(ours)] or [None])[-1]
+    candidates = users or [f for f in frames if f.filename.startswith(ours)]
+    return candidates[-1] if candidates else None

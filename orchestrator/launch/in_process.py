@@ -1,4 +1,4 @@
-"""One run in this very process, without Ray: for a debugger, and to prove that numbers agree."""
+"""One run in this very process, without Ray: for a debugger, with the same numbers."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -45,7 +45,9 @@ def train_here(
         return "continue"
 
     context = WorkerContext(rank=0, world_size=1, device=device, report=report)
-    book.append(journal.LANE, lane=_LANE, facts={"torch": torch.__version__, "device": str(device)})
+    book.append(
+        journal.LANE, lane=_LANE, facts={"torch": torch.__version__, "device": str(device)}
+    )
     book.append(journal.START, run=plan.run_id, lane=_LANE, attempt=1)
     try:
         result = train(Assignment(plan=plan, attempt=1), context)

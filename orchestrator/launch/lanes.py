@@ -1,9 +1,9 @@
 """Lanes: long-lived Ray Train jobs whose ranks take assignments, one after another.
 
-Starting a Ray Train job costs seconds, so a lane pays once and then trains run after run. Lanes of
-one worker share a job, which saves a controller each; a lane of several workers is a job of its
-own, whose process group Ray Train sets up once. Jobs restart without limit: what may be tried
-again is the broker's decision.
+Starting a Ray Train job costs seconds, so a lane pays once and then trains run after run. Lanes
+of one worker share a job, which saves a controller each; a lane of several workers is a job of
+its own, whose process group Ray Train sets up once. Jobs restart without limit: what may be
+tried again is the broker's decision.
 """
 
 import threading
@@ -20,7 +20,6 @@ from ray.train import (
     ScalingConfig,
     UserCallback,
 )
-
 
 from orchestrator.launch.broker import Broker
 from orchestrator.planning.placement import LanePlan
@@ -108,7 +107,7 @@ class Lanes:
                 self._broker.actor.fail.remote(f"the Ray Train job ended: {_first_line(error)}")
 
 
-class _ChargeDeaths(UserCallback):  # type: ignore[misc]  Ray ships no types
+class _ChargeDeaths(UserCallback):  # type: ignore[misc]  # Ray ships no types
     """Tells the broker which ranks died; runs in the job's controller."""
 
     def __init__(self, broker: str, lanes: Mapping[int, str]) -> None:
@@ -158,17 +157,17 @@ def _build_job(
     )
 
 
-def _trainer_class(shared: bool) -> Any:  # noqa: ANN401, FBT001
+def _trainer_class(shared: bool) -> Any:  # noqa: ANN401
     if shared:
         # Knows no torch: neither driver nor controller imports it, and no process group of
         # workers that never speak to one another is set up.
-        from ray.train.v2.api.data_parallel_trainer import (  # noqa: PLC0415
+        from ray.train.v2.api.data_parallel_trainer import (
             DataParallelTrainer as Trainer,
         )
     else:
-        from ray.train.torch import TorchTrainer as Trainer  # noqa: PLC0415
+        from ray.train.torch import TorchTrainer as Trainer
 
-    class LeanTrainer(Trainer):  # type: ignore[misc,valid-type]  Ray ships no types
+    class LeanTrainer(Trainer):  # type: ignore[misc]  # Ray ships no types
         def _create_default_callbacks(self) -> list[Any]:
             # No lane reads Ray Data, whose manager would be one more process of 2 CPU seconds.
             return [
@@ -183,7 +182,7 @@ def _trainer_class(shared: bool) -> Any:  # noqa: ANN401, FBT001
 def serve_lane(config: dict[str, Any]) -> None:
     """What Ray Train calls on every worker; found by import, never pickled."""
     # torch is imported on the worker only.
-    from orchestrator.launch.worker import serve  # noqa: PLC0415
+    from orchestrator.launch.worker import serve
 
     serve(config)
 

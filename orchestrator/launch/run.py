@@ -47,9 +47,7 @@ class Launched:
         except KeyboardInterrupt:
             self.broker.ask("stop", timeout_s=_GRACE_S)
             deadline = time.monotonic() + _GRACE_S
-            _tick_until(
-                tick, lambda: not submitting.is_alive() or time.monotonic() > deadline
-            )
+            _tick_until(tick, lambda: not submitting.is_alive() or time.monotonic() > deadline)
             self.broker.ask("abandon", timeout_s=_GRACE_S)
             tick()
             return False
@@ -61,7 +59,7 @@ class Launched:
     def _submit(self) -> None:
         try:
             if self.plan.is_search:
-                from orchestrator.launch.search import search  # noqa: PLC0415  imports Tune
+                from orchestrator.launch.search import search
 
                 search(self.plan, self.broker, folder=self.plan.folder / RAY_FOLDER)
             else:

@@ -39,9 +39,7 @@ def search(plan: SearchPlan, broker: BrokerHandle, *, folder: Path) -> None:
         train_setting, broker=broker.name, metric=plan.metric, trials=trials
     )
     tuner = tune.Tuner(
-        tune.with_resources(
-            trainable, PlacementGroupFactory([{"memory": _CLIENT_MEMORY}])
-        ),
+        tune.with_resources(trainable, PlacementGroupFactory([{"memory": _CLIENT_MEMORY}])),
         param_space={"index": tune.grid_search(list(range(len(trials))))},
         tune_config=tune.TuneConfig(
             metric=plan.metric,
@@ -57,7 +55,7 @@ def search(plan: SearchPlan, broker: BrokerHandle, *, folder: Path) -> None:
 def train_setting(
     config: Mapping[str, Any], *, broker: str, metric: str, trials: list[Mapping[str, Any]]
 ) -> None:
-    """What a Tune trial does: all seeds of one setting through the broker, their mean to Tune."""
+    """What a Tune trial does: all seeds of a setting through the broker, their mean to Tune."""
     actor = ray.get_actor(broker, namespace=BROKER_NAMESPACE)
     endings = ray.get(actor.train.remote(trials[config["index"]]["plans"]))
     scores = [ending["metrics"][metric] for ending in endings if ending["metrics"]]

@@ -1,4 +1,4 @@
-"""What runs on a lane's worker: take an assignment, train it, say how it ended, take the next."""
+"""What runs on a lane's worker: take an assignment, train it, say how it ended, go on."""
 
 import os
 import socket
