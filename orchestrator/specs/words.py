@@ -60,9 +60,9 @@ NOT_BUILT_KEYS: Mapping[str, str] = {
 
 NOT_BUILT_VALUES: Mapping[str, str] = {
     "data.dataset": """
-        synthetic image_folder table mnist fashionmnist emnist kmnist qmnist usps cifar10 cifar100
-        svhn stl10 flowers102 oxfordiiitpet food101 imagenet caltech101 caltech256 dtd eurosat
-        fgvcaircraft gtsrb pcam places365 stanfordcars sun397 country211
+        synthetic image_folder table mnist fashionmnist emnist kmnist qmnist usps cifar10
+        cifar100 svhn stl10 flowers102 oxfordiiitpet food101 imagenet caltech101 caltech256
+        dtd eurosat fgvcaircraft gtsrb pcam places365 stanfordcars sun397 country211
     """,
     "model.architecture": """
         resnet101 resnet152 alexnet googlenet inception_v3 densenet121 densenet161 densenet169
