@@ -55,6 +55,7 @@ class Broker:
         self._lanes: dict[str, _Lane] = {}
         self._changed = asyncio.Condition()
         self._stopping = asyncio.Event()
+        self._training = asyncio.Event()
         self._closed = False
         self._failure = ""
 
@@ -81,6 +82,10 @@ class Broker:
             self._end_waiting()
         await self._notify()
         return list(await asyncio.gather(*(asyncio.shield(run.ending) for run in runs)))
+
+    async def wait_for_training(self) -> None:
+        """Return once a run has reported its first epoch, or has ended."""
+        await self._training.wait()
 
     async def stop(self) -> None:
         """Let nothing new begin and ask what is running to stop at its next step or epoch."""
@@ -157,6 +162,7 @@ class Broker:
         if self._is_stale(lane, generation, run_id):
             return "stop"
         self._journal.append(journal.EPOCH, run=run_id, epoch=epoch, metrics=dict(metrics))
+        self._training.set()
         return "stop" if self._stopping.is_set() else "continue"
 
     async def finish(self, lane: str, generation: str, run_id: str, ending: Ending) -> None:
@@ -206,6 +212,7 @@ class Broker:
         ending = {"status": status, "metrics": {}, "weights_sha256": "", "error": "", **values}
         self._journal.append(journal.END, run=run_id, duration_s=duration, **ending)
         run.ending.set_result(ending)
+        self._training.set()
 
     def _end_waiting(self) -> None:
         failed = self._failure

@@ -19,9 +19,14 @@ _SETTINGS: Final = {
     "RAY_raylet_start_wait_time_s": "180",
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+}
+WORKER_SETTINGS: Final = {
     # Threads that spin while they wait take the other lanes' cores.
     "OMP_WAIT_POLICY": "passive",
+    # Without it cuBLAS has no deterministic form; it is read when CUDA starts.
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
+"""What lanes need before torch is imported."""
 _LOCAL_SETTINGS: Final = {
     # This machine gives no notice before it goes; the watcher would be one more process.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -31,5 +36,5 @@ _LOCAL_SETTINGS: Final = {
 def prepare_environment() -> None:
     """Set what is not set; the user's own choice stays."""
     local = {} if os.environ.get("RAY_ADDRESS") else _LOCAL_SETTINGS
-    for name, value in {**_SETTINGS, **local}.items():
+    for name, value in {**_SETTINGS, **WORKER_SETTINGS, **local}.items():
         os.environ.setdefault(name, value)

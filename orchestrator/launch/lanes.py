@@ -22,6 +22,7 @@ from ray.train import (
 )
 
 from orchestrator.launch.broker import Broker
+from orchestrator.launch.environment import WORKER_SETTINGS
 from orchestrator.planning.placement import LanePlan
 
 BROKER_NAMESPACE = "orchestrator"
@@ -64,7 +65,7 @@ class Lanes:
         plan: How many lanes, of how many workers, on what.
         broker: Where they take their assignments from.
         folder: Where Ray Train keeps its own files.
-        environment: Variables of every worker, set before torch is imported.
+        joined: Whether the Ray was running before and goes on after us.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Lanes:
         broker: BrokerHandle,
         *,
         folder: Path,
-        environment: Mapping[str, str],
+        joined: bool,
     ) -> None:
         self._broker = broker
         self._alive = 1 if plan.workers == 1 else plan.lanes
@@ -81,7 +82,7 @@ class Lanes:
         self._threads = [
             threading.Thread(
                 target=self._run_job,
-                args=(_build_job(plan, index, broker.name, folder, environment),),
+                args=(_build_job(plan, index, broker.name, folder, joined=joined),),
                 name=f"job-{index}",
                 daemon=True,
             )
@@ -123,16 +124,14 @@ class _ChargeDeaths(UserCallback):  # type: ignore[misc]  # Ray ships no types
         ray.get([broker.charge.remote(self._lanes[rank]) for rank in worker_exceptions])
 
 
-def _build_job(
-    plan: LanePlan, index: int, broker: str, folder: Path, environment: Mapping[str, str]
-) -> Any:  # noqa: ANN401
+def _build_job(plan: LanePlan, index: int, broker: str, folder: Path, *, joined: bool) -> Any:  # noqa: ANN401
     shared = plan.workers == 1
     ranks = plan.lanes if shared else plan.workers
     lanes = {rank: f"lane {rank if shared else index}" for rank in range(ranks)}
     resources: dict[str, float] = {"CPU": plan.cpus_per_worker}
     if plan.gpus_per_worker:
         resources["GPU"] = plan.gpus_per_worker
-    return _trainer_class(shared)(
+    return _trainer_class(shared=shared, joined=joined)(
         serve_lane,
         train_loop_config={
             "broker": broker,
@@ -151,13 +150,17 @@ def _build_job(
             storage_path=str(folder),
             failure_config=FailureConfig(max_failures=-1),
             callbacks=[_ChargeDeaths(broker, lanes)],
-            worker_runtime_env={"env_vars": dict(environment)} if environment else {},
+            # A Ray that we started has our environment; one that was joined has not.
+            worker_runtime_env={"env_vars": WORKER_SETTINGS} if joined else {},
             logging_config=LoggingConfig(log_level="ERROR"),
         ),
     )
 
 
-def _trainer_class(shared: bool) -> Any:  # noqa: ANN401
+def _trainer_class(*, shared: bool, joined: bool) -> Any:  # noqa: ANN401
+    # Each is one more process of 2 to 3 CPU seconds. No lane reads Ray Data, and what a dead
+    # controller would leave behind in a Ray of our own ends with that Ray.
+    spared = {"DatasetsCallback"} | (set() if joined else {"PlacementGroupCleanerCallback"})
     if shared:
         # Knows no torch: neither driver nor controller imports it, and no process group of
         # workers that never speak to one another is set up.
@@ -169,11 +172,10 @@ def _trainer_class(shared: bool) -> Any:  # noqa: ANN401
 
     class LeanTrainer(Trainer):  # type: ignore[misc]  # Ray ships no types
         def _create_default_callbacks(self) -> list[Any]:
-            # No lane reads Ray Data, whose manager would be one more process of 2 CPU seconds.
             return [
                 callback
                 for callback in super()._create_default_callbacks()
-                if type(callback).__name__ != "DatasetsCallback"
+                if type(callback).__name__ not in spared
             ]
 
     return LeanTrainer

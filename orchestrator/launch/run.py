@@ -5,13 +5,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.launch.cluster import running_ray
-from orchestrator.launch.lanes import BrokerHandle, Lanes, start_broker
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.search_plan import SearchPlan
+
+if TYPE_CHECKING:
+    from orchestrator.launch.lanes import BrokerHandle, Lanes
 
 RAY_FOLDER: Final = "ray"
 """Where Ray's own files and logs lie in a search's folder."""
@@ -27,8 +30,8 @@ class Launched:
     """A search that is being trained."""
 
     plan: SearchPlan
-    broker: BrokerHandle
-    lanes: Lanes
+    broker: "BrokerHandle"
+    lanes: "Lanes"
     _failures: list[BaseException] = field(default_factory=list)
 
     def wait(self, tick: Callable[[], None]) -> bool:
@@ -72,20 +75,22 @@ class Launched:
 def launch(plan: SearchPlan, cluster: Cluster) -> Iterator[Launched]:
     """Start Ray, the broker and the lanes of a plan; all of it ends with the block."""
     folder = plan.folder / RAY_FOLDER
+    import ray  # noqa: F401  before the thread below, which imports parts of it
+
+    # Ray Train's import and Ray's start each leave a core idle.
+    beside = threading.Thread(target=import_module, args=("orchestrator.launch.lanes",))
+    beside.start()
     with running_ray(cluster, logs=folder / "logs"):
+        beside.join()
+        from orchestrator.launch.lanes import Lanes, start_broker
+
         broker = start_broker(plan.folder)
-        lanes = Lanes(plan.lanes, broker, folder=folder, environment=_environment(cluster))
-        launched = Launched(plan=plan, broker=broker, lanes=lanes)
+        lanes = Lanes(plan.lanes, broker, folder=folder, joined=bool(cluster.address))
         try:
-            yield launched
+            yield Launched(plan=plan, broker=broker, lanes=lanes)
         finally:
             broker.ask("close", timeout_s=_FAREWELL_S)
             lanes.join(timeout_s=_FAREWELL_S)
-
-
-def _environment(cluster: Cluster) -> dict[str, str]:
-    # A Ray started here inherits our environment; a cluster that was joined does not.
-    return {"OMP_WAIT_POLICY": "passive"} if cluster.address else {}
 
 
 def _tick_until(tick: Callable[[], None], done: Callable[[], bool]) -> None:

@@ -132,7 +132,8 @@ class _Worker:
             "pid": os.getpid(),
             "world_size": self._world_size,
             "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
+            # A str of its own kind, whose unpickling would import torch in the broker: 3 s.
+            "torch": str(torch.__version__),
             "cuda": torch.version.cuda or "",
             "cudnn": str(torch.backends.cudnn.version() or "") if cuda else "",
             "device": torch.cuda.get_device_name(self._device) if cuda else "cpu",

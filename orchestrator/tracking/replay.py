@@ -1,10 +1,11 @@
 """Journal -> MLflow, by one thread of the driver; neither training nor search waits for it.
 
 The thread compares what the journal says with what it has written and writes the rest, in
-batches. Runs are found by a tag that is ours, times and steps come from the journal, and MLflow
+batches. Runs are found by tags that are ours, times and steps come from the journal, and MLflow
 drops a value that it has already: replaying from the beginning changes nothing.
 """
 
+import hashlib
 import json
 import threading
 import time
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 IDS_FILE: Final = "mlflow.json"
 """In a search's folder: MLflow's ids of its runs, and whether everything has been written."""
 RUN_ID_TAG: Final = "orchestrator.run_id"
+JOURNAL_TAG: Final = "orchestrator.journal"
 _PAUSE_S: Final = 1.0
 _STATUS: Final = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 _METRICS_A_BATCH: Final = 800
@@ -43,6 +45,9 @@ class Replay:
         self._ids: dict[str, str] = {}
         """Our run id, or the search's label, to MLflow's run id."""
         self._epochs: dict[str, int] = {}
+        """Our run id to how many of its epochs are written."""
+        self._begun: set[str] = set()
+        """Run ids of which the parameters are written, and the search's label."""
         self._ended: set[str] = set()
         self._artifacts_written = False
 
@@ -52,9 +57,12 @@ class Replay:
         MLflow is imported by the first call that has something to write.
         """
         self._history.follow()
-        if not any(run.status != "waiting" for run in self._history.runs.values()):
+        if not any(run.history or run.ending for run in self._history.runs.values()):
             return False
         client = self._connect()
+        label = _label(self._history.plan)
+        if label not in self._begun:
+            self._begin_search(client, label)
         for run_id, run in self._history.runs.items():
             if run.status != "waiting" and run_id not in self._ended:
                 self._write_run(client, run_id, run)
@@ -72,43 +80,57 @@ class Replay:
             client = open_store(self._history.plan["store_uri"])
             self._experiment = _find_experiment(client, self._history.plan)
             label = _label(self._history.plan)
+            self._client = client
             for run in client.search_runs(
-                [self._experiment], f"tags.`orchestrator.search` = '{label}'", max_results=50_000
+                [self._experiment],
+                f"tags.`orchestrator.search` = '{label}' and tags.`{JOURNAL_TAG}` = "
+                f"'{self._journal_id()}'",
+                max_results=50_000,
             ):
                 self._ids[run.data.tags[RUN_ID_TAG]] = run.info.run_id
-            if label not in self._ids:
-                self._begin_search(client, label)
-            self._client = client
         return self._client
+
+    def _journal_id(self) -> str:
+        """Tells a search from one of the same label whose folder lies elsewhere or is gone."""
+        begun = [self._history.owner, self._history.started]
+        return hashlib.sha256(json.dumps(begun, sort_keys=True).encode()).hexdigest()[:16]
 
     def _begin_search(self, client: "MlflowClient", label: str) -> None:
         plan = self._history.plan
-        run = client.create_run(
+        if label not in self._ids:
+            self._ids[label] = self._create_search(client, label)
+        client.log_text(self._ids[label], plan["spec_text"], "spec.yaml")
+        client.log_text(self._ids[label], json.dumps(plan, indent=1), "plan.json")
+        self._begun.add(label)
+
+    def _create_search(self, client: "MlflowClient", label: str) -> str:
+        plan = self._history.plan
+        created = client.create_run(
             self._experiment,
             start_time=_milliseconds(self._history.started),
             run_name=label,
             tags={
                 RUN_ID_TAG: label,
                 "orchestrator.kind": "search",
+                JOURNAL_TAG: self._journal_id(),
                 "mlflow.note.content": plan["description"],
                 **search_tags(plan, self._history.facts),
             },
         )
-        self._ids[label] = run.info.run_id
-        client.log_text(run.info.run_id, plan["spec_text"], "spec.yaml")
-        client.log_text(run.info.run_id, json.dumps(plan, indent=1), "plan.json")
+        identifier: str = created.info.run_id
+        return identifier
 
     def _write_run(self, client: "MlflowClient", run_id: str, run: RunState) -> None:
-        from mlflow.entities import Metric, Param  # noqa: PLC0415
+        from mlflow.entities import Metric, Param
 
         params: list[Param] = []
         if run_id not in self._ids:
             self._ids[run_id] = self._create_run(client, run_id, run)
+        if run_id not in self._begun:
             params = [Param(key, value) for key, value in flatten_plan(run.plan).items()]
-        done = self._epochs.get(run_id, 0)
         metrics = [
             Metric(key, value, _milliseconds(when), int(values["epoch"]))
-            for values, when in zip(run.history[done:], run.times[done:], strict=True)
+            for when, values in run.first_reports[self._epochs.get(run_id, 0) :]
             for key, value in values.items()
             if key != "epoch"
         ]
@@ -117,7 +139,8 @@ class Replay:
             for key, value in run.ending.get("metrics", {}).items()
         ]
         _log_batches(client, self._ids[run_id], metrics, params)
-        self._epochs[run_id] = max(done, len(run.history))
+        self._begun.add(run_id)
+        self._epochs[run_id] = len(run.first_reports)
         if run.status in _STATUS:
             self._end_run(client, run_id, run)
 
@@ -130,6 +153,7 @@ class Replay:
             tags={
                 RUN_ID_TAG: run_id,
                 "orchestrator.kind": "run",
+                JOURNAL_TAG: self._journal_id(),
                 "mlflow.parentRunId": self._ids[_label(plan)],
                 **search_tags(plan, self._history.facts),
                 **setting_tags(run),
@@ -161,7 +185,9 @@ class Replay:
                 if path.exists():
                     client.log_artifact(identifier, str(path))
         client.set_terminated(
-            identifier, _STATUS[self._history.status], _milliseconds(answer.get("t", time.time()))
+            identifier,
+            _STATUS[self._history.status],
+            _milliseconds(answer.get("t", time.time())),
         )
         self._artifacts_written = bool(answer)
         self._write_ids()
@@ -226,12 +252,12 @@ def read_ids(folder: Path) -> Mapping[str, Any] | None:
 
 
 def _find_experiment(client: "MlflowClient", plan: Mapping[str, Any]) -> str:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+    from mlflow.exceptions import MlflowException
 
     known = client.get_experiment_by_name(plan["name"])
     if known is None:
         artifacts = artifact_folder(plan["store_uri"])
-        location = f"file://{artifacts / plan['name']}" if artifacts else None
+        location = (artifacts / plan["name"]).as_uri() if artifacts else None
         try:
             made: str = client.create_experiment(plan["name"], artifact_location=location)
         except MlflowException:
