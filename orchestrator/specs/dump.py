@@ -25,6 +25,13 @@ def dump_yaml(tree: Mapping[str, Any]) -> str:
 class _Dumper(yaml.SafeDumper):
     """Quotes what either version of YAML would read as something else than text."""
 
+    def represent_scalar(
+        self, tag: str, value: str, style: str | None = None
+    ) -> yaml.ScalarNode:
+        """Escape the line ends of Unicode, which would be read back as spaces."""
+        is_broken = any(end in value for end in "\x85\u2028\u2029")
+        return super().represent_scalar(tag, value, style='"' if is_broken else style)
+
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 (asked for every value)
         """Write every value in full."""
         return True

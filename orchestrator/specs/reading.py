@@ -11,7 +11,7 @@ from orchestrator.specs.expand import expand_path, expand_store
 from orchestrator.specs.experiment import Keys
 from orchestrator.specs.fields import kind_of, list_fields, section_of
 from orchestrator.specs.mistakes import Mistakes, Position, value_text
-from orchestrator.specs.search import Scalar
+from orchestrator.specs.search import Scalar, why_fixed
 from orchestrator.specs.sections import Section
 from orchestrator.specs.vocabulary import explain_unknown_key, explain_wrong_space
 from orchestrator.specs.yaml_tree import (
@@ -45,6 +45,8 @@ class Reading:
     """Dotted key to where its value stands; for a map of keys, to where its own key stands."""
     broken: set[str] = field(default_factory=set)
     """Keys of which a mistake is known already."""
+    meant: set[str] = field(default_factory=set)
+    """Keys that unknown words probably stand for, hence not missing."""
     lost_space: bool = False
     """Whether a mistake may have cost a space; then `search` is not judged by the others."""
 
@@ -56,6 +58,8 @@ class Reading:
 
     def is_broken(self, key: str) -> bool:
         """Say whether a mistake of this key, or of a section around it, is known already."""
+        if key in self.meant and key not in self.positions:
+            return True
         return any(key == known or key.startswith(f"{known}.") for known in self.broken)
 
     def put(self, key: str, value: object, *, written: object = None) -> None:
@@ -102,7 +106,7 @@ class _TreeReader:
             if known is None:
                 text, meant = explain_unknown_key(key, known_keys())
                 self._refuse(entry.position, text, key)
-                self._reading.broken |= {meant} - {""}
+                self._reading.meant.add(meant)
                 self._reading.lost_space |= isinstance(entry.node, MapNode)
             elif section := section_of(known):
                 self._reading.positions[key] = entry.position
@@ -183,24 +187,3 @@ def _flat(node: MapNode, prefix: str) -> Iterator[tuple[str, Node]]:
             yield from _flat(entry.node, f"{prefix}{word}.")
         else:
             yield prefix + word, entry.node
-
-
-_FIXED: dict[str, str] = {
-    "seed": "cannot be searched; use search.seeds",
-    "name": "cannot be searched; it names the experiment",
-    "description": "cannot be searched; it describes the experiment",
-    "deterministic": "cannot be searched; it is fixed when a worker process starts",
-    "storage_path": "cannot be searched; everything is written to one folder",
-    "data.dataset": "cannot be searched; settings are compared on one data set",
-    "data.root": "cannot be searched; settings are compared on one data set",
-    "data.loader_workers": "cannot be searched; it changes the speed, never the numbers",
-    "training.select": "cannot be searched; settings are compared by the same rule",
-    "resources": "cannot be searched; it is fixed when a worker process starts",
-    "search": "cannot be searched; it says how to search",
-    "tracking": "cannot be searched; all records go to one store",
-}
-
-
-def why_fixed(key: str) -> str:
-    """Say why a key cannot be searched; "" where it can."""
-    return _FIXED.get(key) or _FIXED.get(key.partition(".")[0], "")

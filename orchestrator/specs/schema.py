@@ -4,7 +4,7 @@ from typing import Any
 
 from orchestrator.specs.experiment import Keys
 from orchestrator.specs.fields import Kind, kind_of, list_fields, section_of
-from orchestrator.specs.reading import why_fixed
+from orchestrator.specs.search import why_fixed
 
 _WORDS: dict[Kind, tuple[str, ...]] = {
     "number": ("grid", "choice", "uniform", "loguniform", "randint"),

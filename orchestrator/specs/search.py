@@ -121,6 +121,27 @@ def confounded_reason(searched: Iterable[str], metric: str) -> str:
     return "; ".join(reasons)
 
 
+_FIXED: Mapping[str, str] = {
+    "seed": "cannot be searched; use search.seeds",
+    "name": "cannot be searched; it names the experiment",
+    "description": "cannot be searched; it describes the experiment",
+    "deterministic": "cannot be searched; it is fixed when a worker process starts",
+    "storage_path": "cannot be searched; everything is written to one folder",
+    "data.dataset": "cannot be searched; settings are compared on one data set",
+    "data.root": "cannot be searched; settings are compared on one data set",
+    "data.loader_workers": "cannot be searched; it changes the speed, never the numbers",
+    "training.select": "cannot be searched; settings are compared by the same rule",
+    "resources": "cannot be searched; it is fixed when a worker process starts",
+    "search": "cannot be searched; it says how to search",
+    "tracking": "cannot be searched; all records go to one store",
+}
+
+
+def why_fixed(key: str) -> str:
+    """Say why a key cannot be searched; "" where it can."""
+    return _FIXED.get(key) or _FIXED.get(key.partition(".")[0], "")
+
+
 class SearchSpec(Section):
     """Key `search`: which settings are trained, on which seeds, and how they are compared."""
 

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from orchestrator.specs.fields import list_fields, options_of
 from orchestrator.specs.mistakes import value_text
+from orchestrator.specs.search import why_fixed
 from orchestrator.specs.sections import Section
 from orchestrator.specs.vocabulary import explain_wrong_word
 
@@ -59,18 +60,18 @@ def _explain(detail: ErrorDetails, model: type[Section]) -> Issue:
     if kind == "int_type" and isinstance(value, float) and key == "resources.gpus_per_worker":
         return Issue(key, f"fractions of a GPU are not built yet (got {value})")
     wanted = _MUST_BE[kind].format_map({name: _short(bound) for name, bound in context.items()})
-    return Issue(key, f"must be {wanted} (got {value_text(value)}){_advice(kind, value)}")
+    return Issue(key, f"must be {wanted} (got {value_text(value)}){_advice(key, kind, value)}")
 
 
 def _short(bound: float) -> str:
     return str(int(bound)) if bound == int(bound) else str(bound)
 
 
-def _advice(kind: str, value: object) -> str:
-    if isinstance(value, list | tuple):
+def _advice(key: str, kind: str, value: object) -> str:
+    if isinstance(value, list) and not why_fixed(key):
         return "; to search over values write {grid: [...]}"
     if kind == "string_type" and isinstance(value, bool | int | float):
         return "; put it in quotes"
     if kind == "float_type" and isinstance(value, str):
-        return "; a number stands without quotes or units"
+        return "; write it without quotes or units"
     return ""

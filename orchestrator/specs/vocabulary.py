@@ -67,6 +67,7 @@ def explain_unknown_key(key: str, known: Collection[str]) -> tuple[str, str]:
 def _guess(key: str, siblings: Mapping[str, str], known: Collection[str]) -> tuple[str, str]:
     word = key.rpartition(".")[2]
     near = get_close_matches(word, siblings, n=1)
+    near += [sibling for sibling in siblings if word in sibling]
     if near:
         return f"no such key; did you mean {near[0]!r}?", siblings[near[0]]
     lasts = {name.rpartition(".")[2]: name for name in known}
@@ -87,7 +88,8 @@ def explain_wrong_word(key: str, value: object, options: Sequence[object]) -> st
         return f"must be {_one_of(allowed)} (got {value_text(value)})"
     if key in _OWN_CODE_KEYS and ":" in value:
         return f"own code as module:callable is not built yet (got {value!r}); {listed}"
-    if value.lower() in NOT_BUILT_VALUES.get(key, "").split():
+    is_timm = key == "model.architecture" and value.startswith("timm/")
+    if is_timm or value.lower() in NOT_BUILT_VALUES.get(key, "").split():
         return f"{value!r} is not built yet; {listed}"
     kind = _KINDS_OF_WORD.get(key)
     if kind is None:

@@ -17,6 +17,7 @@ from orchestrator.specs.search import Scalar
 
 _MAX_NODES = 100_000
 _MAX_DEPTH = 50
+_MAX_DIGITS = 1000
 TEXT_TAG = "tag:yaml.org,2002:str"
 _CORE_TYPES = {
     "null": r"~|null|Null|NULL|",
@@ -103,11 +104,24 @@ def parse_yaml(text: str, source: Source, mistakes: Mistakes) -> Node:
 
 
 def parse_map(tree: Mapping[Any, Any], source: Source, mistakes: Mistakes) -> MapNode:
-    """Take a Python map as if it had been written as YAML."""
+    """Take a Python map as if it had been written as YAML.
+
+    Raises:
+        SpecError: It holds what no YAML could.
+    """
+    root = _parse_entries(tree, source, mistakes, "")
+    mistakes.raise_any()
+    return root
+
+
+def _parse_entries(
+    tree: Mapping[Any, Any], source: Source, mistakes: Mistakes, prefix: str
+) -> MapNode:
     entries = {}
     for key, value in tree.items():
         if isinstance(key, str):
-            entries[key] = Entry(_parse_value(value, source, mistakes, key), Position(source))
+            node = _parse_value(value, source, mistakes, prefix + key)
+            entries[key] = Entry(node, Position(source))
         else:
             mistakes.add(Position(source), f"keys are words (got {value_text(key)})")
     return MapNode(entries, Position(source))
@@ -116,7 +130,7 @@ def parse_map(tree: Mapping[Any, Any], source: Source, mistakes: Mistakes) -> Ma
 def _parse_value(value: object, source: Source, mistakes: Mistakes, key: str) -> Node:
     place = Position(source)
     if isinstance(value, Mapping):
-        return parse_map(value, source, mistakes)
+        return _parse_entries(value, source, mistakes, f"{key}.")
     if isinstance(value, list | tuple):
         items = (_parse_value(item, source, mistakes, key) for item in value)
         return ListNode(tuple(items), place)
@@ -209,11 +223,7 @@ def _convert(node: yaml.Node, source: Source, mistakes: Mistakes) -> Node:
         return MapNode(_convert_entries(node, source, mistakes), place)
     if isinstance(node, yaml.SequenceNode):
         return ListNode(tuple(_convert(item, source, mistakes) for item in node.value), place)
-    try:
-        return ScalarNode(_convert_scalar(node), place)
-    except ValueError:
-        mistakes.add(place, "a number with too many digits")
-        return ScalarNode(None, place)
+    return ScalarNode(_convert_scalar(node), place)
 
 
 def _convert_entries(
@@ -244,8 +254,11 @@ def _convert_scalar(node: yaml.Node) -> Scalar:
         return None
     if kind == "bool":
         return text.lower() == "true"
-    if kind == "int":
-        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-    if kind == "float":
+    if kind == "int" and text[:2] in ("0o", "0x"):
+        return int(text, 0)
+    # Python refuses to read thousands of digits; as a float they are infinite, and refused.
+    if kind == "int" and len(text) < _MAX_DIGITS:
+        return int(text)
+    if kind in ("int", "float"):
         return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     return text
