@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.tracking.record import Scalar, Setting
+from orchestrator.tracking.record import Setting
 
 Interval = tuple[float, float]
 Verdict = Literal["better", "worse", "open"]
@@ -103,10 +103,9 @@ class SearchSummary:
             return row.interval
         if row.mean is None or row.difference is None or row.difference_interval is None:
             return None
+        low, high = row.difference_interval
         baseline_mean = row.mean - row.difference
-        return row.difference_interval[0] + baseline_mean, row.difference_interval[
-            1
-        ] + baseline_mean
+        return low + baseline_mean, high + baseline_mean
 
 
 def mark_of(row: SettingSummary) -> str:
@@ -116,14 +115,3 @@ def mark_of(row: SettingSummary) -> str:
     if row.verdict in ("better", "worse") and row.difference is not None:
         return "▲" if row.difference > 0 else "▼"
     return "●"
-
-
-def word_value(value: Scalar) -> str:
-    """A searched value as YAML writes it; numbers to six digits."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return str(value)

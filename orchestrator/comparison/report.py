@@ -10,7 +10,13 @@ from orchestrator.comparison.outcome import SearchSummary, SettingSummary, mark_
 from orchestrator.comparison.scale import Scale, scale_of
 from orchestrator.comparison.text import cut_middle, wrap_words
 
-__all__ = ["describe_curve", "describe_summary", "summary_to_csv", "summary_to_json"]
+__all__ = [
+    "describe_curve",
+    "describe_summary",
+    "describe_table",
+    "summary_to_csv",
+    "summary_to_json",
+]
 
 COLORS = {"better": "32", "worse": "31"}
 GAP = "  "
@@ -21,13 +27,19 @@ _Columns = list[list[str]]
 
 def describe_summary(summary: SearchSummary, width: int = 100, *, color: bool = False) -> str:
     """The table, the answer and what limits it, at most `width` columns where names allow."""
+    lines = [describe_table(summary, width, color=color)]
+    lines += ["", *wrap_words(summary.sentence, width)]
+    for note in summary.notes:
+        lines += wrap_words(note, width, first="- ", rest="  ")
+    return "\n".join(lines)
+
+
+def describe_table(summary: SearchSummary, width: int = 100, *, color: bool = False) -> str:
+    """What was compared, the table, and how to read its differences."""
     lines = [*wrap_words(_word_heading(summary), width), ""]
     lines += _draw_table(summary, _fit_columns(summary, width), color=color)
     if any(row.difference_interval for row in summary.rows):
         lines += wrap_words(_word_method(summary), width, first=GAP, rest=GAP)
-    lines += ["", *wrap_words(summary.sentence, width)]
-    for note in summary.notes:
-        lines += wrap_words(note, width, first="- ", rest="  ")
     return "\n".join(lines)
 
 

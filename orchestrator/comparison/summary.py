@@ -16,9 +16,9 @@ from orchestrator.comparison.outcome import (
     SearchSummary,
     SettingSummary,
     Verdict,
-    word_value,
 )
 from orchestrator.comparison.simultaneous import compare_to_baseline, mean_interval
+from orchestrator.planning.names import shorten_keys, word_value
 from orchestrator.tracking.record import RunRecord, Scalar, SearchRecord, Setting
 
 __all__ = ["SearchSummary", "SettingSummary", "best_setting", "summarize_search"]
@@ -29,7 +29,7 @@ _Identity = tuple[tuple[str, Scalar], ...]
 def summarize_search(record: SearchRecord) -> SearchSummary:
     """Group a search's runs by setting and compare every setting with the baseline."""
     keys = _varying_keys(record.settings)
-    key_labels = _shortest_labels(keys)
+    key_labels = shorten_keys(keys)
     runs = _index_runs(record.runs)
     rows = tuple(
         _summarize_setting(
@@ -75,13 +75,6 @@ def _varying_keys(settings: Sequence[Setting]) -> tuple[str, ...]:
     if len(settings) == 1:
         return keys
     return tuple(key for key in keys if len({setting.get(key) for setting in settings}) > 1)
-
-
-def _shortest_labels(keys: Sequence[str]) -> tuple[str, ...]:
-    last_parts = Counter(key.rsplit(".", 1)[-1] for key in keys)
-    return tuple(
-        last if last_parts[last := key.rsplit(".", 1)[-1]] == 1 else key for key in keys
-    )
 
 
 def _identity(setting: Setting) -> _Identity:

@@ -1,1 +1,1 @@
-"""Stage 2, what will happen: a spec and the machines at hand become run plans, every value decided."""
+"""Stage 2, what will happen: a spec and the machines become plans, every value decided."""

@@ -1,6 +1,11 @@
-"""What the machines offer, as plain numbers."""
+"""What the machines offer, as plain numbers and in words."""
 
 from dataclasses import dataclass
+
+
+def word_count(number: int, noun: str) -> str:
+    """`1 GPU`, `2 GPUs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @dataclass(frozen=True, kw_only=True)

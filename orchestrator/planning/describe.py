@@ -1,5 +1,6 @@
 """A plan as the text that `orchestrator plan` prints, and that opens every run."""
 
+from orchestrator.planning.cluster import word_count
 from orchestrator.planning.names import name_setting, word_value
 from orchestrator.planning.search_plan import SearchPlan
 
@@ -26,7 +27,9 @@ def describe_plan(plan: SearchPlan, *, every_run: bool = False) -> str:
         ("MLflow", plan.store_uri),
         *(("note", note) for note in (*plan.notes, *([plan.caveat] if plan.caveat else []))),
     ]
-    lines = [f"{plan.name}#{plan.number}" + (f": {plan.description}" if plan.description else "")]
+    lines = [
+        f"{plan.name}#{plan.number}" + (f": {plan.description}" if plan.description else "")
+    ]
     lines += [f"  {title:<10} {text}" for title, text in rows]
     if every_run:
         width = len(str(len(plan.runs)))
@@ -50,7 +53,11 @@ def _settings(plan: SearchPlan) -> str:
     more = len(plan.settings) - len(named)
     separator = ", " if len(keys) == 1 else "; "
     text = separator.join([*named, *([f"and {more} more"] if more else [])])
-    return f"{len(plan.settings)}: {keys[0]} = {text}" if len(keys) == 1 else f"{len(plan.settings)}: {text}"
+    return (
+        f"{len(plan.settings)}: {keys[0]} = {text}"
+        if len(keys) == 1
+        else f"{len(plan.settings)}: {text}"
+    )
 
 
 def _seeds(plan: SearchPlan) -> str:
@@ -66,11 +73,9 @@ def _runs(plan: SearchPlan) -> str:
 
 def _lanes(plan: SearchPlan) -> str:
     lanes = plan.lanes
-    workers = f"{lanes.workers} worker" + ("s" if lanes.workers > 1 else "")
-    threads = f"{lanes.cpus_per_worker} thread" + ("s" if lanes.cpus_per_worker > 1 else "")
-    device = f"{lanes.gpus_per_worker} GPU" if lanes.device == "cuda" else "CPU"
-    if lanes.gpus_per_worker > 1:
-        device += "s"
+    workers = word_count(lanes.workers, "worker")
+    threads = word_count(lanes.cpus_per_worker, "thread")
+    device = word_count(lanes.gpus_per_worker, "GPU") if lanes.device == "cuda" else "CPU"
     return (
         f"{lanes.lanes}, each {workers} with {threads} on {device} ({plan.cluster_text}); "
         f"deterministic: {lanes.deterministic}"
@@ -81,7 +86,8 @@ def _batch(plan: SearchPlan) -> str:
     sizes = sorted({run.numbers.data.batch_size for run in plan.runs})
     if len(sizes) > 1:
         return f"{sizes[0]} to {sizes[-1]} images per step, by setting"
-    share = -(-sizes[0] // plan.lanes.workers)
+    low, extra = divmod(sizes[0], plan.lanes.workers)
+    share = f"{low} or {low + 1}" if extra else str(low)
     return f"{sizes[0]} images per step, {share} per worker"
 
 
@@ -94,7 +100,7 @@ def _training(plan: SearchPlan) -> str:
     ]
     if data.label_noise:
         parts.append(f"{data.label_noise:.0%} of the labels redrawn")
-    parts.append(f"{numbers.epochs} epochs" if numbers.epochs > 1 else "1 epoch")
+    parts.append(word_count(numbers.epochs, "epoch"))
     rate = (
         f"lr {numbers.optimizer.backbone_lr:g}"
         if numbers.optimizer.backbone_lr == numbers.optimizer.head_lr

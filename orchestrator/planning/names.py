@@ -13,9 +13,7 @@ _LONGEST = 100
 def shorten_keys(keys: Sequence[str]) -> tuple[str, ...]:
     """Each dotted key by its last part, in full where two last parts are equal."""
     lasts = Counter(key.rpartition(".")[2] for key in keys)
-    return tuple(
-        last if lasts[last := key.rpartition(".")[2]] == 1 else key for key in keys
-    )
+    return tuple(last if lasts[last := key.rpartition(".")[2]] == 1 else key for key in keys)
 
 
 def word_value(value: Scalar) -> str:
@@ -31,7 +29,8 @@ def name_setting(setting: Mapping[str, Scalar]) -> str:
     """`label_smoothing=0.1,lr=0.05`; empty for a setting without searched keys."""
     names = shorten_keys(list(setting))
     return ",".join(
-        f"{name}={word_value(value)}" for name, value in zip(names, setting.values(), strict=True)
+        f"{name}={word_value(value)}"
+        for name, value in zip(names, setting.values(), strict=True)
     )
 
 
@@ -43,7 +42,9 @@ def name_runs(runs: Iterable[tuple[Mapping[str, Scalar], int]]) -> list[str]:
     """
     pairs = list(runs)
     plain = [
-        re.sub(r"[^\w.=,+-]", "_", ",".join(filter(None, [name_setting(setting), f"seed={seed}"])))
+        re.sub(
+            r"[^\w.=,+-]", "_", ",".join(filter(None, [name_setting(setting), f"seed={seed}"]))
+        )
         for setting, seed in pairs
     ]
     counts = Counter(plain)

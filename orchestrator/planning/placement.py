@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.errors import InfeasibleError
-from orchestrator.planning.cluster import Cluster, Node
+from orchestrator.planning.cluster import Cluster, Node, word_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,9 @@ def place_lanes(
     """
     slots = sum(_slots(node, cpus_per_worker, gpus_per_worker) for node in cluster.nodes)
     if slots < workers:
-        raise InfeasibleError(_explain(cluster, workers, cpus_per_worker, gpus_per_worker, slots))
+        raise InfeasibleError(
+            _explain(cluster, workers, cpus_per_worker, gpus_per_worker, slots)
+        )
     lanes = min(slots // workers, most)
     return LanePlan(
         lanes=lanes,
@@ -68,7 +70,9 @@ def _slots(node: Node, cpus_per_worker: int, gpus_per_worker: int) -> int:
 
 def _explain(cluster: Cluster, workers: int, cpus: int, gpus: int, slots: int) -> str:
     if slots:
-        each = f"{_count(cpus, 'CPU')}" + (f" and {_count(gpus, 'GPU')}" if gpus else "")
+        each = f"{word_count(cpus, 'CPU')}" + (
+            f" and {word_count(gpus, 'GPU')}" if gpus else ""
+        )
         return (
             f"resources.num_workers: {workers} workers of {each} each do not fit on "
             f"{_offer(cluster)}; set it to {slots} at most"
@@ -77,25 +81,22 @@ def _explain(cluster: Cluster, workers: int, cpus: int, gpus: int, slots: int) -
     largest_gpus = max((node.gpus for node in cluster.nodes), default=0)
     if gpus > largest_gpus:
         return (
-            f"resources.gpus_per_worker: no machine has {_count(gpus, 'GPU')} "
+            f"resources.gpus_per_worker: no machine has {word_count(gpus, 'GPU')} "
             f"({_offer(cluster)}); set it to {largest_gpus} at most"
         )
     if cpus > largest_cpus:
         return (
-            f"resources.cpus_per_worker: no machine has {_count(cpus, 'CPU')} "
+            f"resources.cpus_per_worker: no machine has {word_count(cpus, 'CPU')} "
             f"({_offer(cluster)}); set it to {largest_cpus} at most"
         )
     fitting = max(node.cpus for node in cluster.nodes if node.gpus >= gpus)
     return (
-        f"resources.cpus_per_worker: the machines with {_count(gpus, 'GPU')} have "
-        f"{_count(fitting, 'CPU')} at most; set it to {fitting} at most (got {cpus})"
+        f"resources.cpus_per_worker: the machines with {word_count(gpus, 'GPU')} have "
+        f"{word_count(fitting, 'CPU')} at most; set it to {fitting} at most (got {cpus})"
     )
 
 
 def _offer(cluster: Cluster) -> str:
-    machines = "this machine" if not cluster.address else _count(len(cluster.nodes), "node")
-    return f"{machines} with {_count(cluster.cpus, 'CPU')} and {_count(cluster.gpus, 'GPU')}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    machines = "this machine" if not cluster.address else word_count(len(cluster.nodes), "node")
+    cpus, gpus = word_count(cluster.cpus, "CPU"), word_count(cluster.gpus, "GPU")
+    return f"{machines} with {cpus} and {gpus}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from orchestrator.errors import SpecError
-from orchestrator.planning.cluster import Cluster
+from orchestrator.planning.cluster import Cluster, word_count
 from orchestrator.planning.names import name_runs, name_setting
 from orchestrator.planning.placement import LanePlan, place_lanes
 from orchestrator.planning.run_plan import (
@@ -59,7 +59,7 @@ def resolve_search(
     *,
     storage: Path,
     number: int,
-    limits: Limits = Limits(),  # noqa: B008  frozen
+    limits: Limits = Limits(),
 ) -> SearchPlan:
     """Decide everything that a search will do.
 
@@ -121,7 +121,7 @@ def _place(keys: Keys, cluster: Cluster, *, runs: int) -> LanePlan:
         gpus = 1 if cluster.gpus else 0
     deterministic = keys.deterministic
     if deterministic is None:
-        # On GPUs determinism costs speed and refuses operators; on CPUs it costs next to nothing.
+        # On GPUs determinism costs speed and refuses operators; on CPUs next to nothing.
         deterministic = gpus == 0
     return place_lanes(
         cluster,
@@ -144,8 +144,9 @@ def _resolve_numbers(
     spec: ExperimentSpec, setting: Setting, *, seed: int, lanes: LanePlan, limits: Limits
 ) -> Numbers:
     keys = spec.at(setting)
-    data = _resolve_data(keys)
-    _check_last_batch(spec.source, setting, data, workers=lanes.workers)
+    where = f"{spec.source}: " + (f"with {name_setting(setting)}: " if setting else "")
+    data = _resolve_data(keys, where)
+    _check_last_batch(where, data, workers=lanes.workers)
     return Numbers(
         seed=seed,
         deterministic=lanes.deterministic,
@@ -154,9 +155,7 @@ def _resolve_numbers(
         loss=keys.loss.name,
         label_smoothing=keys.loss.label_smoothing,
         optimizer=_resolve_optimizer(keys),
-        schedule=SchedulePlan(
-            name=keys.schedule.name, warmup_epochs=keys.schedule.warmup_epochs
-        ),
+        schedule=SchedulePlan(name=keys.schedule.name, warmup_epochs=_warmup(keys, limits)),
         epochs=1 if limits.fast_dev_run else keys.training.epochs,
         world_size=lanes.workers,
         threads=lanes.cpus_per_worker,
@@ -166,14 +165,20 @@ def _resolve_numbers(
     )
 
 
-def _resolve_data(keys: Keys) -> DataPlan:
+def _warmup(keys: Keys, limits: Limits) -> float:
+    """One epoch in place of all has a warm-up of the same share of it."""
+    shrunk = keys.training.epochs if limits.fast_dev_run else 1
+    return keys.schedule.warmup_epochs / shrunk
+
+
+def _resolve_data(keys: Keys, where: str) -> DataPlan:
     facts = DATA_SETS[keys.data.dataset]
     size = keys.data.train_size or facts.train_size
     if size > facts.train_size:
         raise SpecError(
             [
-                f"data.train_size: {keys.data.dataset} has {facts.train_size} training images "
-                f"(got {size})"
+                f"{where}data.train_size: {keys.data.dataset} has {facts.train_size} "
+                f"training images (got {size}); set it to that at most"
             ]
         )
     return DataPlan(
@@ -203,14 +208,13 @@ def _resolve_optimizer(keys: Keys) -> OptimizerPlan:
     )
 
 
-def _check_last_batch(source: str, setting: Setting, data: DataPlan, *, workers: int) -> None:
+def _check_last_batch(where: str, data: DataPlan, *, workers: int) -> None:
     """Batch normalisation needs two images on every worker, in every step."""
-    where = f"{source}: " + (f"with {name_setting(setting)}: " if setting else "")
     if data.batch_size // workers < 2:
         raise SpecError(
             [
-                f"{where}data.batch_size: {data.batch_size} images over {workers} workers leave "
-                f"one fewer than 2; set it to {2 * workers} at least"
+                f"{where}data.batch_size: {data.batch_size} images over {workers} workers "
+                f"leave one fewer than 2; set it to {2 * workers} at least"
             ]
         )
     last = data.train_size % data.batch_size
@@ -218,8 +222,8 @@ def _check_last_batch(source: str, setting: Setting, data: DataPlan, *, workers:
         if data.drop_last:
             raise SpecError(
                 [
-                    f"{where}data.batch_size: larger than the {data.train_size} training images, "
-                    "and data.drop_last leaves no batch"
+                    f"{where}data.batch_size: {data.batch_size} is more than the "
+                    f"{data.train_size} training images, and data.drop_last leaves no batch"
                 ]
             )
         last = data.train_size
@@ -227,19 +231,20 @@ def _check_last_batch(source: str, setting: Setting, data: DataPlan, *, workers:
         raise SpecError(
             [
                 f"{where}data.batch_size: the last batch of an epoch has "
-                f"{last} of {data.batch_size} images, fewer than 2 for each of {workers} "
-                f"worker{'s' if workers > 1 else ''}; set data.drop_last: true or another batch_size"
+                f"{last} of {data.batch_size} images, fewer than 2 for each of "
+                f"{word_count(workers, 'worker')}; set data.drop_last: true or another "
+                "batch_size"
             ]
         )
 
 
 def _describe_cluster(cluster: Cluster) -> str:
     if cluster.address:
-        machines = f"Ray at {cluster.address}: {len(cluster.nodes)} nodes"
+        machines = f"Ray at {cluster.address}: {word_count(len(cluster.nodes), 'node')}"
     else:
         machines = "this machine"
-    gpus = f"{cluster.gpus} GPUs" if cluster.gpus else "no GPU"
-    return f"{machines}, {cluster.cpus} CPUs, {gpus}"
+    gpus = word_count(cluster.gpus, "GPU") if cluster.gpus else "no GPU"
+    return f"{machines}, {word_count(cluster.cpus, 'CPU')}, {gpus}"
 
 
 def _idle_notes(lanes: LanePlan, *, runs: int) -> list[str]:
@@ -250,4 +255,6 @@ def _idle_notes(lanes: LanePlan, *, runs: int) -> list[str]:
         if lanes.lanes == runs
         else "search.max_concurrent or resources.gpus_per_worker"
     )
+    if lanes.idle_gpus == 1:
+        return [f"1 GPU stays idle; {key} would use it"]
     return [f"{lanes.idle_gpus} GPUs stay idle; {key} would use them"]

@@ -1,8 +1,8 @@
 """One run, decided: every value that training needs, and nothing left to a library's default.
 
 Standard library alone, so that a bare PyTorch machine can read a plan. `numbers` holds all that
-can change a weight, `place` all that cannot; the two are kept apart because whatever must notice
-a changed result looks at `numbers` only.
+can change a weight, `place` all that cannot; the two are kept apart because whatever must
+notice a changed result looks at `numbers` only.
 """
 
 import dataclasses
@@ -135,11 +135,13 @@ class Assignment:
         return cls(plan=RunPlan.from_json(values["plan"]), attempt=values["attempt"])
 
 
-def _build(cls: Any, values: Mapping[str, Any]) -> Any:
+def _build(cls: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401  any of the plans
     hints = get_type_hints(cls)
     return cls(
         **{
-            key: _build(hints[key], value) if dataclasses.is_dataclass(hints.get(key)) else value
+            key: _build(hints[key], value)
+            if dataclasses.is_dataclass(hints.get(key))
+            else value
             for key, value in values.items()
         }
     )

@@ -1,4 +1,4 @@
-"""Which settings a search trains: grids multiplied, the rest drawn from the experiment's seed."""
+"""Which settings a search trains: grids multiplied, the rest drawn from the spec's seed."""
 
 import itertools
 import math
@@ -18,8 +18,8 @@ Setting = dict[str, Scalar]
 def enumerate_settings(spec: ExperimentSpec) -> list[Setting]:
     """Every setting of a search, in order; one empty setting where nothing is searched.
 
-    Drawn points are all different and depend on the seed and the spaces alone. A baseline that is
-    none of them comes first.
+    Drawn points are all different and depend on the seed and the spaces alone. A baseline that
+    is none of them comes first.
 
     Raises:
         SpecError: The spaces hold fewer different points than `search.num_trials` asks for.
@@ -53,7 +53,9 @@ def choose_baseline(spec: ExperimentSpec) -> Setting | None:
     given = spec.keys.search.baseline
     if given is None:
         return {
-            key: space.values[0] for key, space in spec.spaces.items() if isinstance(space, Grid)
+            key: space.values[0]
+            for key, space in spec.spaces.items()
+            if isinstance(space, Grid)
         }
     return {
         key: next(v for name, v in given.items() if name in (key, key.rpartition(".")[2]))
@@ -72,14 +74,14 @@ def _draw_points(
             return points
     raise SpecError(
         [
-            f"{source}: search.num_trials: the spaces hold no more than {len(points)} different "
-            f"points to draw (asked for {wanted})"
+            f"{source}: search.num_trials: the spaces hold no more than {len(points)} "
+            f"different points to draw (asked for {wanted})"
         ]
     )
 
 
 def _draw(spaces: Mapping[str, Space], *, seed: int) -> Iterator[Setting]:
-    streams = {key: random.Random(f"{seed}/search/{key}") for key in spaces}  # noqa: S311
+    streams = {key: random.Random(f"{seed}/search/{key}") for key in spaces}
     while True:
         yield {key: _draw_value(space, streams[key]) for key, space in spaces.items()}
 

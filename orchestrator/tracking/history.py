@@ -26,6 +26,9 @@ class RunState:
     """Metrics of every reported epoch of the present attempt, `epoch` among them."""
     times: list[float] = field(default_factory=list)
     """When each was reported, seconds since 1970."""
+    first_reports: list[tuple[float, Mapping[str, float]]] = field(default_factory=list)
+    """Every epoch's first report, whichever attempt made it, and its time: what may be written
+    where nothing can be taken back."""
     ending: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -45,6 +48,13 @@ class RunState:
         """How many epochs were planned."""
         epochs: int = self.plan["numbers"]["epochs"]
         return epochs
+
+    def take_report(self, when: float, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Add one epoch of the present attempt."""
+        self.history.append({"epoch": epoch, **metrics})
+        self.times.append(when)
+        if epoch > len(self.first_reports):
+            self.first_reports.append((when, self.history[-1]))
 
     def to_record(self, run_id: str) -> RunRecord:
         """The run as a frozen value."""
@@ -130,9 +140,7 @@ class SearchHistory:
             run.history, run.times = [], []
             self.lanes[entry["lane"]] = entry["run"]
         elif kind == journal.EPOCH:
-            run = self.runs[entry["run"]]
-            run.history.append({"epoch": entry["epoch"], **entry["metrics"]})
-            run.times.append(entry["t"])
+            self.runs[entry["run"]].take_report(entry["t"], entry["epoch"], entry["metrics"])
         elif kind == journal.END:
             run = self.runs[entry["run"]]
             run.status, run.ending, run.ended = entry["status"], entry, entry["t"]

@@ -2,13 +2,16 @@
 
 The first and only place where a report must arrive before training goes on; MLflow, the screen
 and the tables are made from it. One write per line, so that a process that is killed loses
-nothing that it has written, and a half-written last line is recognised by its missing end.
+nothing that it has written. A line that a full disk or a power cut has torn never counted: it
+is recognised by its missing end, ended by whoever opens the journal next, and skipped.
 """
 
+import errno
 import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +38,11 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        self._file = os.open(folder / FILE_NAME, flags, 0o644)
+        path = folder / FILE_NAME
+        is_torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
+        self._file = os.open(path, flags, 0o644)
+        if is_torn:
+            os.write(self._file, b"\n")
 
     def append(self, kind: str, **values: Any) -> None:  # noqa: ANN401  JSON holds anything
         """Write one entry with the present time, `t`, in seconds since 1970.
@@ -45,7 +52,9 @@ class Journal:
             OSError: The disk is full or gone.
         """
         entry = {"kind": kind, "t": time.time(), **values}
-        os.write(self._file, (json.dumps(entry, allow_nan=False) + "\n").encode())
+        line = (json.dumps(entry, allow_nan=False) + "\n").encode()
+        if os.write(self._file, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         """Give the file back."""
@@ -64,7 +73,7 @@ class JournalReader:
         self._offset = 0
 
     def read(self) -> Iterator[Entry]:
-        """The whole entries that were not read before."""
+        """The whole entries that were not read before, torn lines left out."""
         if not self._path.exists():
             return
         with self._path.open("rb") as file:
@@ -73,4 +82,5 @@ class JournalReader:
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():
-            yield json.loads(line)
+            with suppress(json.JSONDecodeError):
+                yield json.loads(line)

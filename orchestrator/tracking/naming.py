@@ -10,7 +10,9 @@ from orchestrator.tracking.history import RunState
 def child_name(run: RunState, *, outcome: float | None = None) -> str:
     """`label_smoothing=0.1 seed=2 → 0.956`, or the status of a run that did not finish."""
     keys = shorten_keys(list(run.setting))
-    parts = [f"{key}={word_value(v)}" for key, v in zip(keys, run.setting.values(), strict=True)]
+    parts = [
+        f"{key}={word_value(v)}" for key, v in zip(keys, run.setting.values(), strict=True)
+    ]
     name = " ".join([*parts, f"seed={run.seed}"])
     if outcome is not None:
         return f"{name} → {outcome:.3f}"

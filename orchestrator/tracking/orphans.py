@@ -1,7 +1,7 @@
 """Searches whose process was killed: their journals are closed by the next command.
 
-Nobody will ever report their unfinished runs again; left alone, MLflow would show them as running
-for ever.
+Nobody will ever report their unfinished runs again; left alone, MLflow would show them as
+running for ever.
 """
 
 from pathlib import Path

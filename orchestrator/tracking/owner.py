@@ -23,7 +23,8 @@ def is_alive(owner: Mapping[str, Any]) -> bool | None:
         return None
     if owner["boot"] != _boot_id():
         return False
-    return _start_time(owner["pid"]) == owner["started"]
+    alive: bool = _start_time(owner["pid"]) == owner["started"]
+    return alive
 
 
 def _boot_id() -> str:
@@ -32,10 +33,12 @@ def _boot_id() -> str:
 
 
 def _start_time(pid: int) -> str:
-    """When the process started, in ticks since boot; empty where there is no such process."""
+    """When the process started, in ticks since boot; empty where no such process lives."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
     # The command's name, in parentheses, may hold spaces.
-    return text.rpartition(")")[2].split()[19]
+    values = text.rpartition(")")[2].split()
+    # A dead process stays listed until its parent asks for it, which some never do.
+    return "" if values[0] in "ZX" else values[19]

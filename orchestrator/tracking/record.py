@@ -1,7 +1,7 @@
 """What happened, as frozen values: a run, and the search that it belongs to.
 
-Everything that is printed, compared or exported is derived from these, never from a live object:
-`compare` next week shows what `run` showed.
+Everything that is printed, compared or exported is derived from these, never from a live
+object: `compare` next week shows what `run` showed.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Scalar = str | int | float | bool | None
 Setting = Mapping[str, Scalar]
-"""Searched key, in full (`loss.label_smoothing`), to its value; empty where nothing is searched."""
+"""Searched key, in full (`loss.label_smoothing`), to value; empty where nothing is searched."""
 
 RunStatus = Literal["waiting", "running", "finished", "failed", "stopped"]
 
@@ -29,10 +29,10 @@ class RunRecord:
     seed: int
     status: RunStatus
     metrics: Mapping[str, float]
-    """The values that count: the last epoch's, or the best epoch's under `training.select: best`.
-    Empty unless the run finished."""
+    """The values that count: the last epoch's, or the best epoch's under `training.select:
+    best`. Empty unless the run finished."""
     history: tuple[Mapping[str, float], ...]
-    """Every metric of every reported epoch, in order; `epoch` counts from 1."""
+    """Every metric of every epoch that the last attempt reported; `epoch` counts from 1."""
     duration_s: float
     weights_sha256: str
     """Digest of the final weights; empty unless the run finished."""
@@ -55,7 +55,7 @@ class SearchRecord:
     """In the order in which the spec gives them."""
     seeds: tuple[int, ...]
     baseline: Setting | None
-    """The setting that all others are compared with; None where only one setting was trained."""
+    """The setting that all others are compared with; None where there is only one."""
     caveat: str
     """Why the metric is not a fair judge of the searched key; empty where it is one."""
     runs: tuple[RunRecord, ...]
@@ -67,7 +67,7 @@ class SearchRecord:
 
     def to_pandas(self) -> "pandas.DataFrame":
         """One row per run: run id, status, seed, each searched key, each metric that counts."""
-        import pandas as pd  # noqa: PLC0415  heavy, and only a notebook needs it
+        import pandas as pd
 
         return pd.DataFrame(
             [

@@ -80,7 +80,6 @@ class Replay:
             client = open_store(self._history.plan["store_uri"])
             self._experiment = _find_experiment(client, self._history.plan)
             label = _label(self._history.plan)
-            self._client = client
             for run in client.search_runs(
                 [self._experiment],
                 f"tags.`orchestrator.search` = '{label}' and tags.`{JOURNAL_TAG}` = "
@@ -88,6 +87,7 @@ class Replay:
                 max_results=50_000,
             ):
                 self._ids[run.data.tags[RUN_ID_TAG]] = run.info.run_id
+            self._client = client
         return self._client
 
     def _journal_id(self) -> str:

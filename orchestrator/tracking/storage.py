@@ -12,7 +12,7 @@ DEFAULT: Final = "runs"
 
 
 def find_storage(asked: str | None = None) -> Path:
-    """The folder of all experiments, absolute: as asked, else by the environment, else `./runs`."""
+    """The folder of all experiments, absolute: as asked, by the environment, or `./runs`."""
     return Path(asked or os.environ.get(VARIABLE) or DEFAULT).expanduser().absolute()
 
 

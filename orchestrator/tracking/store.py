@@ -29,7 +29,7 @@ _SETTINGS: Final = {
 
 
 def prepare_settings() -> None:
-    """MLflow's own settings, which must stand before it is imported; the user's choice stays."""
+    """Set what MLflow reads while it is imported; what the user has set stays."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
 
@@ -74,20 +74,20 @@ def open_store(uri: str) -> "MlflowClient":
     """A client of the store, which is made where it is missing.
 
     MLflow needs about ten seconds of migrations to make an SQLite store, and several processes
-    that do it at once break it. An empty store is therefore made once per version, under a lock,
-    and copied into place.
+    that do it at once break it. An empty store is therefore made once per version, under a
+    lock, and copied into place.
     """
     prepare_settings()
     path = store_path(uri)
     if path is not None and not path.exists():
         _place_copy(_empty_store(), path)
-    from mlflow import MlflowClient  # noqa: PLC0415  heavy, and most commands need none of it
+    from mlflow import MlflowClient
 
     return MlflowClient(uri)
 
 
 def artifact_folder(uri: str) -> Path | None:
-    """Where the artifacts of an SQLite store lie, beside it; None for a server, which decides."""
+    """Where the artifacts of an SQLite store lie, beside it; None for a server, which knows."""
     path = store_path(uri)
     return path.with_name(f"{path.stem}-artifacts") if path else None
 
@@ -108,7 +108,10 @@ def _empty_store() -> Path:
 
 def _make_store(path: Path) -> None:
     # In a process of its own: MLflow keeps engines and settings for good once it has made one.
-    code = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).search_experiments()"
+    code = (
+        "import sys; from mlflow import MlflowClient; "
+        "MlflowClient(sys.argv[1]).search_experiments()"
+    )
     subprocess.run(
         [sys.executable, "-c", code, f"{_SQLITE}{path}"], check=True, capture_output=True
     )

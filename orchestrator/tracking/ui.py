@@ -18,7 +18,7 @@ _LIGHT = {
 
 
 def link_to_search(folder: Path, base: str) -> str:
-    """The address at which MLflow shows one search: its runs as a table, the best columns first.
+    """The address at which MLflow shows one search, its runs as a table.
 
     Args:
         folder: The search's folder.
@@ -67,7 +67,7 @@ def start_server(uri: str, port: int) -> "subprocess.Popen[bytes]":
     artifacts = artifact_folder(uri)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     command += ["--workers", "1", "--backend-store-uri", uri]
-    command += ["--default-artifact-root", f"file://{artifacts}"] if artifacts else []
+    command += ["--default-artifact-root", artifacts.as_uri()] if artifacts else []
     return subprocess.Popen(
         command,
         env={**os.environ, **_LIGHT},
@@ -91,4 +91,3 @@ def store_of(folder: Path) -> str:
         uri: str = ids["uri"]
         return uri
     return f"sqlite:///{folder.parents[1] / 'mlflow.db'}"
-

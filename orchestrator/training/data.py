@@ -1,8 +1,8 @@
 """Key `data`: the images of a run, as uint8 tensors in memory, and its batches.
 
-Which images are trained on and which labels are redrawn come from the run's seed; the split into
-training, validation and test images is fixed and stored with the data. Images stay uint8 until a
-batch is made of them: a quarter of the memory of float32.
+Which images are trained on and which labels are redrawn come from the run's seed; the split
+into training, validation and test images is fixed and stored with the data. Images stay uint8
+until a batch is made of them: a quarter of the memory of float32.
 """
 
 from collections.abc import Iterator
@@ -34,6 +34,7 @@ class ImageSet:
     """int64, shape (N,): the sample's number in the whole data set."""
 
     def __len__(self) -> int:
+        """N, the number of images."""
         return len(self.labels)
 
     def select(self, indices: Tensor) -> "ImageSet":
@@ -93,7 +94,7 @@ def epoch_order(length: int, *, seed: int, epoch: int) -> Tensor:
 
 
 def split_batches(order: Tensor, *, batch_size: int, drop_last: bool) -> list[Tensor]:
-    """Cut an order into global batches; the last one is smaller or, with `drop_last`, dropped."""
+    """Cut an order into global batches; a smaller last one is kept, or left out if so asked."""
     batches = list(order.split(batch_size))
     if drop_last and len(batches[-1]) < batch_size:
         batches.pop()
@@ -160,7 +161,9 @@ def _load_digits(image_size: int, channels: int) -> tuple[ImageSet, ImageSet]:
         # The scans count dark pixels, 0 to 16, in 4 x 4 blocks.
         pixels = torch.from_numpy(np.rint(stored["images"] * (255 / 16)).astype(np.uint8))
         labels = torch.from_numpy(stored["labels"].astype(np.int64))
-        positions = [torch.from_numpy(stored[part].astype(np.int64)) for part in ("train", "val")]
+        positions = [
+            torch.from_numpy(stored[part].astype(np.int64)) for part in ("train", "val")
+        ]
     images = _resize(pixels[:, None], image_size).expand(-1, channels, -1, -1).contiguous()
     everything = ImageSet(images, labels, torch.arange(len(labels)))
     train, val = (everything.select(part) for part in positions)

@@ -69,8 +69,8 @@ def evaluate(
 def write_predictions(predictions: Predictions, path: Path, context: WorkerContext) -> None:
     """Gather every worker's predictions and let rank 0 write them, ordered by sample id.
 
-    The file is NumPy's archive of arrays `logits` float32 (N, C), `labels` and `ids` int64 (N,);
-    it loads without running code.
+    The file is NumPy's archive of arrays `logits` float32 (N, C), `labels` and `ids` int64
+    (N,); it loads without running code.
     """
     mine = [part.cpu().numpy() for part in vars(predictions).values()]
     gathered = [mine]

@@ -1,6 +1,7 @@
 """The training of one assignment, from its plan to its result, as one story."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from orchestrator.training.evaluation import Predictions, evaluate, write_predic
 from orchestrator.training.state import TrainingState
 
 PREDICTIONS = "predictions.npz"
-"""Name of the file of final validation logits in a run's folder."""
+"""Name of the file of validation logits, of the epoch that counts, in a run's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Result:
 
 
 def train(assignment: Assignment, context: WorkerContext) -> Result:
-    """Train one run and leave its validation logits in its folder.
+    """Train one run and leave the validation logits of the epoch that counts in its folder.
 
     Args:
         assignment: What to train.
@@ -48,7 +49,7 @@ def train(assignment: Assignment, context: WorkerContext) -> Result:
         The same on every rank.
 
     Raises:
-        NonFiniteLossError: The loss turned to NaN or infinity; names the step.
+        NonFiniteLossError: The loss or a metric turned to NaN or infinity; names the step.
     """
     plan = assignment.plan
     numbers = plan.numbers
@@ -65,12 +66,15 @@ def train(assignment: Assignment, context: WorkerContext) -> Result:
         loss = _read_losses(losses, context, epoch=epoch)
         metrics, predictions = _validate(state, data, plan, context)
         metrics = {"train/loss": loss, "train/lr": max(rates), **metrics}
+        _check_finite(metrics, epoch=epoch)
         history.append(metrics)
+        if _epoch_that_counts(history, plan) == epoch:
+            counted = predictions
         if context.report_epoch(epoch, metrics) == "stop" and epoch < numbers.epochs:
             return Result(status="stopped", metrics={}, weights_sha256="")
 
     if numbers.limit_batches is None:
-        write_predictions(predictions, Path(plan.place.folder) / PREDICTIONS, context)
+        write_predictions(counted, Path(plan.place.folder) / PREDICTIONS, context)
     return Result(
         status="finished",
         metrics=_metrics_that_count(history, plan),
@@ -130,6 +134,16 @@ def _read_losses(losses: list[Tensor], context: WorkerContext, *, epoch: int) ->
     return float(values.mean())
 
 
+def _check_finite(metrics: Mapping[str, float], *, epoch: int) -> None:
+    """Refuse what an epoch's last step broke: no later loss tells, and JSON holds no NaN."""
+    broken = [key for key, value in metrics.items() if not math.isfinite(value)]
+    if broken:
+        raise NonFiniteLossError(
+            f"{broken[0]} turned to {metrics[broken[0]]} after epoch {epoch}; "
+            "a smaller optimizer.lr or a longer schedule.warmup_epochs may help"
+        )
+
+
 def _validate(
     state: TrainingState, data: RunData, plan: RunPlan, context: WorkerContext
 ) -> tuple[dict[str, float], Predictions]:
@@ -145,8 +159,14 @@ def _validate(
 
 
 def _metrics_that_count(history: list[dict[str, float]], plan: RunPlan) -> dict[str, float]:
+    epoch = _epoch_that_counts(history, plan)
+    counted = history[epoch - 1]
+    return counted if plan.select == "last" else {**counted, "best_epoch": float(epoch)}
+
+
+def _epoch_that_counts(history: list[dict[str, float]], plan: RunPlan) -> int:
+    """The last epoch so far, or the first of the best ones."""
     if plan.select == "last":
-        return history[-1]
+        return len(history)
     sign = 1 if plan.maximize else -1
-    best = max(range(len(history)), key=lambda index: sign * history[index][plan.metric])
-    return {**history[best], "best_epoch": float(best + 1)}
+    return 1 + max(range(len(history)), key=lambda index: sign * history[index][plan.metric])

@@ -50,7 +50,7 @@ def build_model(
     if architecture == "small_cnn":
         return SmallCNN(channels=channels, num_classes=num_classes).to(device)
     # A machine that trains the small network alone may have no torchvision.
-    from torchvision.models import get_model  # noqa: PLC0415
+    from torchvision.models import get_model
 
     model: nn.Module = get_model(architecture, weights=None, num_classes=num_classes)
     return model.to(device)

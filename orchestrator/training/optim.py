@@ -38,11 +38,15 @@ def build_schedule(
     total = epochs * steps_per_epoch
     warmup = plan.warmup_epochs * steps_per_epoch
     if plan.name == "one_cycle":
+        share = warmup / total if warmup else ONE_CYCLE_WARMUP
+        if share * total == 1:
+            # torch divides by the steps of a rise that ends where it begins.
+            share *= 1 - 1e-12
         return OneCycleLR(
             optimizer,
             max_lr=[group["lr"] for group in optimizer.param_groups],
             total_steps=total,
-            pct_start=warmup / total if warmup else ONE_CYCLE_WARMUP,
+            pct_start=share,
             cycle_momentum=False,
         )
 

@@ -37,7 +37,7 @@ def stream_generator(seed: int, stream: str, *position: int) -> torch.Generator:
 
 
 def seed_global_generators(seed: int, stream: str, *position: int) -> None:
-    """Set the generators that libraries use unasked: Python's, NumPy's, torch's on every device."""
+    """Set what libraries draw from unasked: Python's generator, NumPy's, torch's everywhere."""
     value = derive_seed(seed, stream, *position)
     random.seed(value)
     np.random.seed(value % 2**32)  # noqa: NPY002  third-party code draws from this one
