@@ -32,7 +32,7 @@ class Screen:
 
     def planned(self, plan: SearchPlan) -> None:
         """Print the plan and open the live view."""
-        click.echo(describe_plan(plan))
+        click.echo(describe_plan(plan, width=_terminal_width()))
         click.echo()
         if self._console.is_terminal:
             self._live = Live(
@@ -40,7 +40,7 @@ class Screen:
             )
             self._live.start()
         else:
-            click.echo("starting Ray and the lanes")
+            click.echo("starting")
 
     def progressed(self, history: SearchHistory) -> None:
         """Bring the live view up to date, or print a line for every run that has ended."""
@@ -55,10 +55,13 @@ class Screen:
     def answered(self, record: SearchRecord, summary: SearchSummary) -> None:
         """Print the table, the sentence, the curve and what failed."""
         self.close()
-        width = min(_WIDEST, shutil.get_terminal_size((_WIDEST, 24)).columns)
+        width = _terminal_width()
         color = self._console.is_terminal and not self._console.no_color
         click.echo()
-        click.echo(describe_summary(summary, width, color=color))
+        if any(row.scores for row in summary.rows):
+            click.echo(describe_summary(summary, width, color=color))
+        else:
+            click.echo(summary.sentence)
         if sum(bool(row.scores) for row in summary.rows) > 1:
             click.echo()
             click.echo(describe_curve(summary, min(width, 80)))
@@ -92,3 +95,7 @@ class Screen:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def _terminal_width() -> int:
+    return min(_WIDEST, shutil.get_terminal_size((_WIDEST, 24)).columns)

@@ -11,6 +11,9 @@ from orchestrator.comparison.scale import Scale, scale_of
 from orchestrator.comparison.simultaneous import detectable_difference, seeds_needed
 from orchestrator.tracking.record import SearchRecord
 
+_MOST_NOTES = 3
+"""Settings without all seeds that get a line each."""
+
 
 def word_answer(summary: SearchSummary) -> str:
     """The answer as one sentence, lower case, without a full stop."""
@@ -18,6 +21,8 @@ def word_answer(summary: SearchSummary) -> str:
     baseline = summary.baseline
     if len(summary.rows) == 1:
         return _word_single(summary, scale)
+    if not any(row.scores for row in summary.rows):
+        return f"no run has finished: nothing is known about {summary.metric}"
     if baseline is None:
         return "nothing is compared: no setting is the baseline; name one as search.baseline"
     if not baseline.is_complete:
@@ -123,7 +128,7 @@ def list_notes(summary: SearchSummary, *, record: SearchRecord) -> tuple[str, ..
         state = {"running": "is still running", "stopped": "was stopped", "failed": "failed"}
         total = len(record.settings) * len(record.seeds)
         notes.append(f"the search {state[record.status]}: {done} of {total} runs have a result")
-    notes.extend(_word_missing(row) for row in summary.rows if not row.is_complete)
+    notes.extend(_list_missing([row for row in summary.rows if not row.is_complete]))
     if len(record.seeds) == 1:
         notes.append("1 seed: no interval; use search.seeds: 5")
     if record.select == "best":
@@ -132,6 +137,14 @@ def list_notes(summary: SearchSummary, *, record: SearchRecord) -> tuple[str, ..
             "the values are optimistic"
         )
     return tuple(notes)
+
+
+def _list_missing(rows: list[SettingSummary]) -> list[str]:
+    """A note for each setting that lacks seeds; one for all of them where they are many."""
+    if len(rows) <= _MOST_NOTES:
+        return [_word_missing(row) for row in rows]
+    names = ", ".join(f"{row.label} ({len(row.scores)} of {row.num_seeds})" for row in rows)
+    return [f"no claim is made about the settings that lack seeds: {names}"]
 
 
 def _word_missing(row: SettingSummary) -> str:

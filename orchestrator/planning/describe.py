@@ -1,5 +1,7 @@
 """A plan as the text that `orchestrator plan` prints, and that opens every run."""
 
+import textwrap
+
 from orchestrator.planning.cluster import word_count
 from orchestrator.planning.names import name_setting, word_value
 from orchestrator.planning.search_plan import SearchPlan
@@ -8,18 +10,20 @@ _MOST_VALUES = 12
 """Settings named one by one before the rest is only counted."""
 
 
-def describe_plan(plan: SearchPlan, *, every_run: bool = False) -> str:
+def describe_plan(plan: SearchPlan, *, every_run: bool = False, width: int = 100) -> str:
     """What will happen, in a few aligned lines.
 
     Args:
         plan: The plan.
         every_run: List every run with its number, as `--run N` takes it.
+        width: Columns of the terminal; paths may need more.
     """
     rows = [
         ("settings", _settings(plan)),
         ("seeds", _seeds(plan)),
         ("runs", _runs(plan)),
         ("lanes", _lanes(plan)),
+        ("machine", f"{plan.cluster_text}; deterministic: {plan.lanes.deterministic}"),
         ("batch", _batch(plan)),
         ("training", _training(plan)),
         ("judged by", _judge(plan)),
@@ -30,15 +34,26 @@ def describe_plan(plan: SearchPlan, *, every_run: bool = False) -> str:
     lines = [
         f"{plan.name}#{plan.number}" + (f": {plan.description}" if plan.description else "")
     ]
-    lines += [f"  {title:<10} {text}" for title, text in rows]
+    lines += [_wrap(title, text, width) for title, text in rows]
     if every_run:
-        width = len(str(len(plan.runs)))
+        digits = len(str(len(plan.runs)))
         lines += ["", "runs"]
         lines += [
-            f"  {index:>{width}}  {run.run_id.rpartition('/')[2]}"
+            f"  {index:>{digits}}  {run.run_id.rpartition('/')[2]}"
             for index, run in enumerate(plan.runs, start=1)
         ]
     return "\n".join(lines)
+
+
+def _wrap(title: str, text: str, width: int) -> str:
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=f"  {title:<10} ",
+        subsequent_indent=" " * 13,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _settings(plan: SearchPlan) -> str:
@@ -76,10 +91,7 @@ def _lanes(plan: SearchPlan) -> str:
     workers = word_count(lanes.workers, "worker")
     threads = word_count(lanes.cpus_per_worker, "thread")
     device = word_count(lanes.gpus_per_worker, "GPU") if lanes.device == "cuda" else "CPU"
-    return (
-        f"{lanes.lanes}, each {workers} with {threads} on {device} ({plan.cluster_text}); "
-        f"deterministic: {lanes.deterministic}"
-    )
+    return f"{lanes.lanes}, each {workers} with {threads} on {device}"
 
 
 def _batch(plan: SearchPlan) -> str:

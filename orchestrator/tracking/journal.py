@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -84,3 +84,30 @@ class JournalReader:
         for line in whole.splitlines():
             with suppress(json.JSONDecodeError):
                 yield json.loads(line)
+
+
+def end_unfinished(
+    book: Journal,
+    runs: Iterable[str],
+    *,
+    error: str,
+    durations: Mapping[str, float] | None = None,
+) -> None:
+    """Give an ending to runs that will never have one of their own.
+
+    Args:
+        book: The search's journal.
+        runs: Their ids.
+        error: Why they did not finish, in one line.
+        durations: How long they trained, in seconds, where it is known.
+    """
+    for run_id in runs:
+        book.append(
+            END,
+            run=run_id,
+            status="stopped",
+            metrics={},
+            weights_sha256="",
+            duration_s=(durations or {}).get(run_id, 0.0),
+            error=error,
+        )

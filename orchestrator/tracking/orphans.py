@@ -42,18 +42,17 @@ def close_orphans(storage: Path) -> list[Path]:
 
 def _close(history: SearchHistory) -> None:
     book = journal.Journal(history.folder)
-    for run_id, run in history.runs.items():
-        if run.status in ("waiting", "running"):
-            seconds = max(0.0, run.times[-1] - run.started) if run.times else 0.0
-            book.append(
-                journal.END,
-                run=run_id,
-                status="stopped",
-                metrics={},
-                weights_sha256="",
-                duration_s=seconds,
-                error="the process that drove the search was killed",
-            )
+    unfinished = {run_id: run for run_id, run in history.runs.items() if not run.ending}
+    journal.end_unfinished(
+        book,
+        unfinished,
+        error="the process that drove the search was killed",
+        durations={
+            run_id: run.times[-1] - run.started
+            for run_id, run in unfinished.items()
+            if run.times
+        },
+    )
     if history.status == "running":
         book.append(journal.CLOSE, status="stopped")
     sentence = "The process that drove this search was killed before it had finished."

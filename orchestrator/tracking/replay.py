@@ -64,7 +64,8 @@ class Replay:
         if label not in self._begun:
             self._begin_search(client, label)
         for run_id, run in self._history.runs.items():
-            if run.status != "waiting" and run_id not in self._ended:
+            # A run that was never begun has nothing to show.
+            if run.attempt and run_id not in self._ended:
                 self._write_run(client, run_id, run)
         if self._history.status != "running":
             self._write_end(client)

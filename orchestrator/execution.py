@@ -1,0 +1,231 @@
+"""One `run`, from its spec to its record: the stages in their order, and how each may end."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from orchestrator.errors import InfeasibleError, SpecError
+from orchestrator.planning.cluster import Cluster
+from orchestrator.planning.resolve import Limits, resolve_search
+from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.specs.experiment import ExperimentSpec
+from orchestrator.tracking import journal, storage
+from orchestrator.tracking.facts import describe_software
+from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.metrics_file import append_metrics
+from orchestrator.tracking.owner import describe_owner
+from orchestrator.tracking.record import SearchRecord
+from orchestrator.tracking.replay import ReplayThread
+from orchestrator.tracking.store import check_store
+
+if TYPE_CHECKING:
+    from orchestrator.comparison.summary import SearchSummary
+
+PICTURE: Final = "response.png"
+"""Name of the response curve in a search's folder."""
+_REPLAY_S: Final = 60.0
+"""How long the end waits for MLflow; a later command writes what is missing then."""
+
+
+class Watch(Protocol):
+    """Somebody who looks on while a search is trained."""
+
+    def planned(self, plan: SearchPlan) -> None:
+        """The plan is made and nothing is started."""
+
+    def progressed(self, history: SearchHistory) -> None:
+        """Called about ten times a second."""
+
+    def answered(self, record: SearchRecord, summary: "SearchSummary") -> None:
+        """Every run has ended; Ray may still be ending."""
+
+    def ended(self, record: SearchRecord, *, mlflow_error: str) -> None:
+        """Everything is written, or what kept MLflow from it."""
+
+
+class Unwatched:
+    """A `Watch` that shows nothing."""
+
+    def planned(self, plan: SearchPlan) -> None:
+        """Not shown."""
+
+    def progressed(self, history: SearchHistory) -> None:
+        """Not shown."""
+
+    def answered(self, record: SearchRecord, summary: "SearchSummary") -> None:
+        """Not shown."""
+
+    def ended(self, record: SearchRecord, *, mlflow_error: str) -> None:
+        """Not shown."""
+
+
+class Execution:
+    """Trains, records and compares one spec.
+
+    Args:
+        spec: What was asked.
+        folder: Storage of all experiments.
+        limits: Shortcuts for debugging.
+        only_run: Train this run alone, here, without Ray; None trains all, on lanes.
+        watch: Looks on.
+    """
+
+    def __init__(
+        self,
+        spec: ExperimentSpec,
+        folder: Path,
+        *,
+        limits: Limits,
+        only_run: int | None,
+        watch: Watch,
+    ) -> None:
+        self._spec = spec
+        self._storage = folder
+        self._limits = limits
+        self._only_run = only_run
+        self._watch = watch
+
+    def execute(self, *, keep: bool) -> SearchRecord:
+        """Do it.
+
+        Args:
+            keep: Write to MLflow and draw the picture; False where nothing shall stay.
+
+        Raises:
+            OrchestratorError: It cannot be done; nothing was started.
+            KeyboardInterrupt: It was stopped; what was done is recorded.
+        """
+        from orchestrator.launch.cluster import look
+
+        cluster = look()
+        # Refused before a number is taken and a folder is made.
+        first = self._resolve(cluster, storage.next_number(self._storage, self._spec.keys.name))
+        check_store(first.store_uri)
+        number = storage.claim_number(self._storage, self._spec.keys.name)
+        plan = self._resolve(cluster, number)
+        self._watch.planned(plan)
+        return _Training(plan, cluster, self._watch, here=self._only_run is not None).train(
+            keep=keep
+        )
+
+    def _resolve(self, cluster: Cluster, number: int) -> SearchPlan:
+        plan = resolve_search(
+            self._spec, cluster, storage=self._storage, number=number, limits=self._limits
+        )
+        return plan if self._only_run is None else _pick_run(plan, self._only_run)
+
+
+class _Training:
+    """What happens to a plan: journal, lanes, answer, MLflow."""
+
+    def __init__(self, plan: SearchPlan, cluster: Cluster, watch: Watch, *, here: bool) -> None:
+        self._plan = plan
+        self._cluster = cluster
+        self._watch = watch
+        self._here = here
+        self._book = journal.Journal(plan.folder)
+        self._history = SearchHistory(plan.folder)
+        self._book.append(
+            journal.SEARCH,
+            plan=plan.to_json(),
+            owner=describe_owner(),
+            facts=describe_software(),
+        )
+
+    def train(self, *, keep: bool) -> SearchRecord:
+        replay = ReplayThread(self._plan.folder) if keep else None
+        undisturbed = False
+        record = None
+        try:
+            with self._launched() as wait:
+                undisturbed = wait(self._tick)
+                record = self._answer(keep=keep, undisturbed=undisturbed)
+        finally:
+            # Also where Ray did not start, or Ctrl-C came before it had.
+            record = record or self._answer(keep=keep, undisturbed=False)
+            self._book.close()
+            self._watch.ended(record, mlflow_error=_finish(replay))
+        if not undisturbed:
+            raise KeyboardInterrupt
+        return record
+
+    def _tick(self) -> None:
+        append_metrics(self._history, self._history.follow())
+        self._watch.progressed(self._history)
+
+    @contextmanager
+    def _launched(self) -> Iterator[Callable[[Callable[[], None]], bool]]:
+        plan = self._plan
+        if self._here:
+            from orchestrator.launch.in_process import train_here
+
+            yield lambda tick: train_here(plan.runs[0], plan.lanes, self._book, tick)
+            return
+        from orchestrator.launch.run import launch
+
+        with launch(plan, self._cluster) as launched:
+            yield launched.wait
+
+    def _answer(self, *, keep: bool, undisturbed: bool) -> SearchRecord:
+        from orchestrator.comparison.markdown import describe_for_mlflow
+        from orchestrator.comparison.summary import summarize_search
+
+        self._tick()
+        journal.end_unfinished(
+            self._book,
+            [run for run, state in self._history.runs.items() if not state.ending],
+            error="stopped before it had finished",
+        )
+        self._book.append(journal.CLOSE, status=self._status(undisturbed=undisturbed))
+        self._tick()
+        record = self._history.to_record()
+        summary = summarize_search(record)
+        files = []
+        if keep and any(row.scores for row in summary.rows):
+            from orchestrator.comparison.figures import draw_response_curve
+
+            draw_response_curve(summary, self._plan.folder / PICTURE)
+            files.append(str(self._plan.folder / PICTURE))
+        markdown = describe_for_mlflow(summary, description=self._plan.description)
+        self._book.append(
+            journal.ANSWER, sentence=summary.sentence, markdown=markdown, files=files
+        )
+        self._watch.answered(record, summary)
+        return record
+
+    def _status(self, *, undisturbed: bool) -> Literal["finished", "failed", "stopped"]:
+        if not undisturbed:
+            return "stopped"
+        states = {state.status for state in self._history.runs.values()}
+        return "finished" if "finished" in states else "failed"
+
+
+def _pick_run(plan: SearchPlan, number: int) -> SearchPlan:
+    """The plan of one of its runs alone."""
+    if plan.lanes.workers > 1:
+        raise InfeasibleError(
+            "--in-process trains with one worker; set resources.num_workers=1 "
+            f"(got {plan.lanes.workers})"
+        )
+    if not 1 <= number <= len(plan.runs):
+        raise SpecError(
+            [f"--run {number}: the plan numbers its runs from 1 to {len(plan.runs)}"]
+        )
+    chosen = plan.runs[number - 1]
+    return replace(
+        plan,
+        settings=(chosen.setting,),
+        baseline=None,
+        seeds=(chosen.numbers.seed,),
+        runs=(chosen,),
+        lanes=replace(plan.lanes, lanes=1),
+    )
+
+
+def _finish(replay: ReplayThread | None) -> str:
+    """What kept MLflow from being written; empty where nothing did."""
+    if replay is None or replay.finish(_REPLAY_S):
+        return ""
+    return replay.error or f"not written within {_REPLAY_S:.0f} s"
