@@ -9,8 +9,8 @@ from orchestrator.specs.mistakes import Mistakes
 from orchestrator.specs.reading import Reading, put_value
 from orchestrator.specs.search import Scalar, SearchSpec, Space, corners
 from orchestrator.specs.search_rules import (
-    check_baseline_in_grid,
     check_search,
+    explain_not_in_grid,
     resolve_baseline,
 )
 from orchestrator.specs.spaces import PlacedSpace, SpaceError, as_kind, parse_space
@@ -65,18 +65,17 @@ class _Checker:
                 self._reading.lost_space = True
                 continue
             placed[key] = space
-            put_value(self._reading.values, key, corners(space.space)[0])
-            self._reading.positions[key] = space.positions[0]
+            put_value(self._reading.values, key, space.corners[0].value)
+            self._reading.positions[key] = space.corners[0].position
         return placed
 
     def check_values(self, placed: Mapping[str, PlacedSpace]) -> None:
         """Check the keys, and each further corner of a space as if it were the key's value."""
         self._add(check_values(Keys, self._reading.values)[1])
         for key, item in placed.items():
-            further = zip(corners(item.space), item.positions, strict=True)
-            for value, position in islice(further, 1, None):
-                for text in self._explain(key, value):
-                    self._mistakes.add(position, text, key=key)
+            for corner in item.corners[1:]:
+                for text in self._explain(key, corner.value):
+                    self._mistakes.add(corner.position, text, key=key)
 
     def _explain(self, key: str, value: Scalar) -> list[str]:
         values = replace_values(self._reading.values, {key: value})
@@ -88,16 +87,19 @@ class _Checker:
         if search is None:
             return
         self._add(check_search(search, spaces))
+        if any(key.startswith("search.baseline") for key in self._reading.broken):
+            return
         baseline, issues = resolve_baseline(self._reading.baseline, spaces)
         self._add(issues)
-        fields = list_fields(Keys)
-        whole = {key: as_kind(value, kind_of(fields[key])) for key, value in baseline.items()}
-        for key, value in whole.items():
-            for text in self._explain(key, value):
-                self._add([Issue(self._name_in_baseline(key), text)])
-        for issue in check_baseline_in_grid(whole, spaces):
-            self._add([Issue(self._name_in_baseline(issue.key), issue.text)])
-        if whole:
+        for key, value in baseline.items():
+            name = self._name_in_baseline(key)
+            wrong = self._explain(key, value) or explain_not_in_grid(key, value, spaces)
+            self._add(Issue(name, text) for text in wrong)
+        if baseline:
+            fields = list_fields(Keys)
+            whole = {
+                key: as_kind(value, kind_of(fields[key])) for key, value in baseline.items()
+            }
             put_value(self._reading.values, "search.baseline", whole)
 
     def _name_in_baseline(self, key: str) -> str:

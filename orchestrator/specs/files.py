@@ -39,9 +39,7 @@ class SpecReader:
         try:
             text = _read_text(path)
         except ValueError as error:
-            self._mistakes.add(Position(source), str(error))
-            self._mistakes.raise_any()
-            raise AssertionError from error
+            self._mistakes.refuse(Position(source), str(error))
         return self._parse(text, source, (path,))
 
     def read_map(self, tree: Mapping[Any, Any]) -> MapNode:
@@ -51,15 +49,12 @@ class SpecReader:
 
     def _parse(self, text: str, source: Source, chain: tuple[Path, ...]) -> MapNode:
         root = parse_yaml(text, source, self._mistakes)
-        if isinstance(root, MapNode):
-            return self._extend(root, chain)
         if isinstance(root, ScalarNode) and root.value is None:
-            self._mistakes.add(Position(source), "is empty")
-        else:
+            self._mistakes.refuse(Position(source), "is empty")
+        if not isinstance(root, MapNode):
             shown = value_text(plain_value(root))
-            self._mistakes.add(root.position, f"must be a map of keys (got {shown})")
-        self._mistakes.raise_any()
-        raise AssertionError
+            self._mistakes.refuse(root.position, f"must be a map of keys (got {shown})")
+        return self._extend(root, chain)
 
     def _extend(self, tree: MapNode, chain: tuple[Path, ...]) -> MapNode:
         own = MapNode(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from orchestrator.errors import SpecError
 
@@ -51,10 +52,6 @@ class Mistakes:
         """Note a mistake; the same one at the same place counts once."""
         self._found[position, f"{key}: {text}" if key else text] = None
 
-    def __bool__(self) -> bool:
-        """Say whether anything was found."""
-        return bool(self._found)
-
     def raise_any(self) -> None:
         """Raise what was found, in the order of the text.
 
@@ -64,6 +61,16 @@ class Mistakes:
         if self._found:
             ordered = sorted(self._found, key=lambda found: found[0])
             raise SpecError([f"{position}: {text}" for position, text in ordered])
+
+    def refuse(self, position: Position, text: str) -> NoReturn:
+        """Raise a mistake that nothing can be read beyond, with those found before it.
+
+        Raises:
+            SpecError: Always.
+        """
+        self.add(position, text)
+        self.raise_any()
+        raise AssertionError  # pragma: no cover
 
 
 def value_text(value: object) -> str:

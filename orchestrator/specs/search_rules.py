@@ -128,13 +128,13 @@ def _explain_name(meant: list[str], spaces: Spaces, named: Mapping[str, Scalar])
     return f"{meant[0]} is set twice" if meant[0] in named else ""
 
 
-def check_baseline_in_grid(baseline: Mapping[str, Scalar], spaces: Spaces) -> Iterator[Issue]:
-    """Yield what keeps the baseline from being one of the settings of a grid search."""
-    for key, value in baseline.items():
-        space = spaces[key]
-        if isinstance(space, Grid) and only_grids(spaces) and not _holds(space, value):
-            listed = ", ".join(map(value_text, space.values))
-            yield Issue(key, f"must be one of the grid's {listed} (got {value_text(value)})")
+def explain_not_in_grid(key: str, value: Scalar, spaces: Spaces) -> tuple[str, ...]:
+    """Say what keeps a baseline's value from being one of the settings of a grid search."""
+    space = spaces[key]
+    if not isinstance(space, Grid) or not only_grids(spaces) or _holds(space, value):
+        return ()
+    listed = ", ".join(map(value_text, space.values))
+    return (f"must be one of the grid's {listed} (got {value_text(value)})",)
 
 
 def _holds(grid: Grid, value: Scalar) -> bool:

@@ -18,10 +18,10 @@ from orchestrator.specs.yaml_tree import ListNode, Node, ScalarNode, plain_value
 
 @dataclass(frozen=True)
 class PlacedSpace:
-    """A search space, and where each of its corners was written."""
+    """A search space, and its corners as they were written."""
 
     space: Space
-    positions: tuple[Position, ...]
+    corners: tuple[ScalarNode, ...]
 
 
 class SpaceError(Exception):
@@ -50,7 +50,7 @@ def parse_space(word: str, node: Node, kind: Kind) -> PlacedSpace:
     items = [item for item in node.items if isinstance(item, ScalarNode)]
     parse = _parse_listed if word in ("grid", "choice") else _parse_range
     space = parse(word, items, node.position, kind)
-    return PlacedSpace(space, tuple(item.position for item in items))
+    return PlacedSpace(space, tuple(items))
 
 
 def _parse_listed(word: str, items: list[ScalarNode], place: Position, kind: Kind) -> Space:

@@ -101,7 +101,8 @@ def test_every_section_says_what_it_is() -> None:
         (
             "tracking.uri",
             "file:///x",
-            "file stores are not supported (got 'file:/x'); use 'sqlite:///PATH' or an http address",
+            "file stores are not supported (got 'file:///x'); use 'sqlite:///PATH' or an http "
+            "address",
         ),
         (
             "tracking.uri",
@@ -127,8 +128,8 @@ def test_types_and_ranges_are_checked(
 def test_names_are_folders_on_every_system(refused: Refused, name: str) -> None:
     """A name becomes a folder and a part of a run's address."""
     assert refused("", f"name='{name}'") == (
-        f"""override "name='{name}'": name: must be up to 64 letters, digits, '.', '_' or '-', """
-        f"the first a letter or digit (got '{name}')",
+        f"""override "name='{name}'": name: must be up to 64 letters, digits, '.', '_' or """
+        f"'-', the first a letter or digit (got '{name}')",
     )
 
 
@@ -149,8 +150,8 @@ def test_momentum_belongs_to_sgd(refused: Refused) -> None:
 def test_fine_tune_sets_the_rates_alone(refused: Refused) -> None:
     """Two places for one learning rate are one too many."""
     assert refused("optimizer: {lr: 0.1}\nfine_tune: {backbone_lr: 0, head_lr: 0.1}\n") == (
-        "x.yaml:5:17: optimizer.lr: fine_tune sets the learning rates; leave one of the two out "
-        "(got 0.1)",
+        "x.yaml:5:17: optimizer.lr: fine_tune sets the learning rates; leave one of the two "
+        "out (got 0.1)",
     )
 
 

@@ -84,7 +84,8 @@ def test_the_key_that_was_meant_is_not_missing_too(refused_whole: Refused) -> No
         (
             "model.architecture",
             "timm/vit",
-            "'timm/vit' is not built yet; use 'small_cnn', 'resnet18', 'resnet34' or 'resnet50'",
+            "'timm/vit' is not built yet; use 'small_cnn', 'resnet18', 'resnet34' or "
+            "'resnet50'",
         ),
         (
             "model.architecture",
@@ -116,7 +117,8 @@ def test_the_key_that_was_meant_is_not_missing_too(refused_whole: Refused) -> No
         (
             "search.metric",
             "fps",
-            "no such metric that a run reports (got 'fps'); use 'val/accuracy', 'val/nll' or 'train/loss'",
+            "no such metric that a run reports (got 'fps'); use 'val/accuracy', 'val/nll' or "
+            "'train/loss'",
         ),
     ],
 )
