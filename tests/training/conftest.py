@@ -1,0 +1,151 @@
+"""Plans of trainings that take a fraction of a second; workers that keep what they report."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import orchestrator
+from orchestrator.planning.run_plan import (
+    Assignment,
+    DataPlan,
+    Numbers,
+    OptimizerPlan,
+    Place,
+    RunPlan,
+    SchedulePlan,
+)
+from orchestrator.training.context import Verdict, WorkerContext, configure_process
+
+MakeAssignment = Callable[..., Assignment]
+
+
+def _tiny_numbers() -> Numbers:
+    return Numbers(
+        seed=3,
+        deterministic="true",
+        architecture="small_cnn",
+        data=DataPlan(
+            dataset="digits",
+            num_classes=10,
+            channels=1,
+            image_size=8,
+            batch_size=32,
+            train_size=80,
+            label_noise=0.2,
+            drop_last=False,
+        ),
+        loss="cross_entropy",
+        label_smoothing=0.1,
+        optimizer=OptimizerPlan(
+            name="sgd", backbone_lr=0.1, head_lr=0.1, momentum=0.9, weight_decay=5e-4
+        ),
+        schedule=SchedulePlan(name="one_cycle", warmup_epochs=0.0),
+        epochs=2,
+        world_size=1,
+        threads=1,
+        device="cpu",
+        limit_batches=None,
+        overfit_batches=None,
+    )
+
+
+@dataclass
+class Worker:
+    """A single worker on the CPU, whose reports are kept in a list."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    """Answers to the first reports; what is left is answered with `continue`."""
+    reports: list[tuple[int, Mapping[str, float]]] = field(default_factory=list)
+    steps_until_stop: int | None = None
+
+    @property
+    def context(self) -> WorkerContext:
+        """The worker as training sees it."""
+        return WorkerContext(
+            rank=0,
+            world_size=1,
+            device=torch.device("cpu"),
+            report=self._report,
+            stop_requested=self._stop_requested,
+        )
+
+    def _report(self, epoch: int, metrics: Mapping[str, float]) -> Verdict:
+        self.reports.append((epoch, metrics))
+        return self.verdicts.pop(0) if self.verdicts else "continue"
+
+    def _stop_requested(self) -> bool:
+        if self.steps_until_stop is None:
+            return False
+        self.steps_until_stop -= 1
+        return self.steps_until_stop == 0
+
+
+@pytest.fixture
+def worker() -> Worker:
+    """A single worker on the CPU, whose reports are kept in a list."""
+    return Worker()
+
+
+@pytest.fixture
+def new_worker() -> type[Worker]:
+    """Makes another worker, for tests that train twice."""
+    return Worker
+
+
+@pytest.fixture(scope="session")
+def make_assignment_in() -> MakeAssignment:
+    """Builds an assignment that writes to the folder that comes first."""
+
+    def make(
+        folder: Path,
+        *,
+        select: str = "last",
+        metric: str = "val/accuracy",
+        maximize: bool = True,
+        loader_workers: int = 0,
+        **changes: Any,
+    ) -> Assignment:
+        numbers = _tiny_numbers()
+        for section in ("data", "optimizer", "schedule"):
+            part = replace(getattr(numbers, section), **changes.pop(section, {}))
+            numbers = replace(numbers, **{section: part})
+        plan = RunPlan(
+            run_id="digits/1/seed=3",
+            setting={},
+            select=select,  # type: ignore[arg-type]
+            metric=metric,
+            maximize=maximize,
+            numbers=replace(numbers, **changes),
+            place=Place(folder=str(folder / "run"), loader_workers=loader_workers),
+        )
+        return Assignment(plan=plan, attempt=1)
+
+    return make
+
+
+@pytest.fixture
+def make_assignment(make_assignment_in: MakeAssignment, tmp_path: Path) -> MakeAssignment:
+    """Builds an assignment; `data`, `optimizer` and `schedule` take the fields to replace."""
+    return partial(make_assignment_in, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Each test computes as a lane with one thread does; the process is left as it was."""
+    threads = torch.get_num_threads()
+    configure_process(threads=1, deterministic="true", device=torch.device("cpu"))
+    yield
+    torch.set_num_threads(threads)
+    torch.set_deterministic_debug_mode("default")
+
+
+@pytest.fixture(scope="session")
+def child_environment() -> Mapping[str, str]:
+    """The environment of a Python process that imports this very package."""
+    return {**os.environ, "PYTHONPATH": str(Path(orchestrator.__file__).parents[1])}

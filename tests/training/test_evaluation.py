@@ -1,0 +1,104 @@
+"""Scoring: every image exactly once, whatever the number of workers."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from orchestrator.training import evaluation
+from orchestrator.training.context import Verdict, WorkerContext
+from orchestrator.training.data import ImageSet
+
+
+class Pixel(nn.Module):
+    """Says class 1 of a bright image and class 0 of a dark one; cannot learn."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (B, 2) of images (B, 1, 1, 1)."""
+        bright = images.flatten()
+        return torch.stack([1 - bright, bright], dim=1)
+
+
+def never_called(epoch: int, metrics: Mapping[str, float]) -> Verdict:
+    """Scoring reports nothing."""
+    raise AssertionError((epoch, metrics))
+
+
+SINGLE = WorkerContext(rank=0, world_size=1, device=torch.device("cpu"), report=never_called)
+FIVE = ImageSet(
+    torch.tensor([0, 255, 255, 0, 255], dtype=torch.uint8).view(5, 1, 1, 1),
+    torch.tensor([0, 1, 0, 1, 1]),
+    torch.tensor([40, 10, 30, 20, 50]),
+)
+"""Images 40, 10 and 50 are said rightly: three of five."""
+
+
+def score(limit_batches: int | None = None) -> tuple[dict[str, float], evaluation.Predictions]:
+    """Metrics and predictions of the five images."""
+    tally, predictions = evaluation.evaluate(
+        Pixel(), FIVE, SINGLE, loader_workers=0, limit_batches=limit_batches
+    )
+    assert tally.samples == len(predictions.ids)
+    return tally.to_metrics(), predictions
+
+
+def test_each_image_is_scored_once() -> None:
+    """Three of five are right, and what was said comes with labels and ids."""
+    metrics, predictions = score()
+
+    assert metrics["val/accuracy"] == 3 / 5
+    assert predictions.ids.tolist() == [40, 10, 30, 20, 50]
+    assert predictions.labels.tolist() == [0, 1, 0, 1, 1]
+    assert predictions.logits.argmax(dim=1).tolist() == [0, 1, 1, 0, 1]
+
+
+def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of two, two and one count as all five at once."""
+    whole = score()[0]
+    monkeypatch.setattr(evaluation, "BATCH_SIZE", 2)
+
+    assert score()[0] == pytest.approx(whole, rel=1e-15)
+
+
+def test_a_dry_run_scores_its_first_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One batch of two: images 40 and 10, both right."""
+    monkeypatch.setattr(evaluation, "BATCH_SIZE", 2)
+
+    metrics, predictions = score(limit_batches=1)
+
+    assert metrics["val/accuracy"] == 1.0
+    assert predictions.ids.tolist() == [40, 10]
+
+
+def test_the_network_is_scored_as_it_will_be_used_and_left_in_training_mode() -> None:
+    """Dropout is off while scoring, on afterwards; statistics do not move."""
+    modes: list[bool] = []
+    model = nn.Sequential(Pixel(), nn.BatchNorm1d(2))
+    model[1].register_forward_hook(lambda module, *_: modes.append(module.training))
+
+    evaluation.evaluate(model, FIVE, SINGLE, loader_workers=0)
+
+    assert modes == [False]
+    assert model.training
+    assert int(dict(model.named_buffers())["1.num_batches_tracked"]) == 0
+
+
+@pytest.mark.parametrize("verdict", ["continue", "stop"])
+def test_a_single_worker_passes_its_verdict_on(
+    verdict: Verdict, make_report: Callable[[Verdict], WorkerContext]
+) -> None:
+    """Without peers nothing is broadcast."""
+    assert make_report(verdict).report_epoch(1, {"x": 1.0}) == verdict
+
+
+@pytest.fixture
+def make_report() -> Callable[[Verdict], WorkerContext]:
+    """Builds a single worker whose reports are all answered alike."""
+
+    def make(verdict: Verdict) -> WorkerContext:
+        return WorkerContext(
+            rank=0, world_size=1, device=torch.device("cpu"), report=lambda *_: verdict
+        )
+
+    return make

@@ -1,0 +1,96 @@
+"""Two worker processes over gloo: one network, one batch, one answer."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator.planning.run_plan import Assignment
+
+SCRIPT = Path(__file__).with_name("worker_process.py")
+
+Pair = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where both workers write."""
+    return tmp_path_factory.mktemp("two-workers")
+
+
+@pytest.fixture(scope="module")
+def pair(
+    folder: Path,
+    make_assignment_in: Callable[..., Assignment],
+    child_environment: Mapping[str, str],
+) -> Pair:
+    """What each of two workers found; they are started once.
+
+    80 images in batches of 27 leave the workers unequal shares in every step.
+    """
+    data = {"batch_size": 27, "drop_last": True}
+    assignments = [
+        make_assignment_in(folder / "whole", world_size=2, data=data),
+        make_assignment_in(folder / "stopped", world_size=2, data=data, epochs=4),
+    ]
+    texts = [assignment.to_json() for assignment in assignments]
+    (folder / "assignments.json").write_text(json.dumps(texts))
+    workers = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(rank), str(folder)],
+            env=child_environment,
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(2)
+    ]
+    said = [worker.communicate(timeout=120)[1].decode() for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(said)
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_two_workers_train_one_network(pair: Pair) -> None:
+    """Weights and running statistics agree to the bit; the first worker alone reports."""
+    first, second = (found["whole"] for found in pair)
+
+    assert first["status"] == second["status"] == "finished"
+    assert first["weights"] == second["weights"] != ""
+    assert [epoch for epoch, _ in first["reports"]] == [1, 2]
+    assert second["reports"] == []
+
+
+def test_two_workers_score_each_image_once(pair: Pair, folder: Path) -> None:
+    """700 images, none twice, and the accuracy that was reported is theirs."""
+    with np.load(folder / "whole" / "run" / "predictions.npz") as stored:
+        ids, labels, logits = stored["ids"], stored["labels"], stored["logits"]
+
+    assert len(ids) == 700
+    assert (np.diff(ids) > 0).all()
+    accuracy = (logits.argmax(axis=1) == labels).mean()
+    reported = pair[0]["whole"]["reports"][-1][1]["val/accuracy"]
+    assert reported == pytest.approx(accuracy, abs=1e-12)
+
+
+def test_a_stop_verdict_reaches_both_workers(pair: Pair) -> None:
+    """Only the first asks, and neither waits for the other in a second epoch."""
+    first, second = (found["stopped"] for found in pair)
+
+    assert [first["status"], second["status"]] == ["stopped", "stopped"]
+    assert len(first["reports"]) == 1
+
+
+def test_unequal_shards_step_as_the_whole_batch(pair: Pair) -> None:
+    """Three images here and two there move the weights as all five do in one process."""
+    first, second = (found["shared"] for found in pair)
+    alone = pair[0]["alone"]
+
+    for found in (first, second):
+        assert np.allclose(found["weight"], alone["weight"], rtol=1e-13, atol=1e-14)
+        assert np.allclose(found["bias"], alone["bias"], rtol=1e-13, atol=1e-14)
+    assert first["weight"] == second["weight"]
+    means = np.mean([first["losses"], second["losses"]], axis=0)
+    assert np.allclose(means, alone["losses"], rtol=1e-13)

@@ -1,0 +1,84 @@
+"""One of two workers, as a process of its own: `worker_process.py RANK FOLDER`.
+
+Trains the assignments in `FOLDER/assignments.json`, the last of which is stopped after its
+first epoch, takes steps of a network without batch normalisation, and writes what it found to
+`FOLDER/RANK.json`.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import ConstantLR
+
+from orchestrator.planning.run_plan import Assignment
+from orchestrator.training import loop
+from orchestrator.training.context import Verdict, WorkerContext, configure_process
+from orchestrator.training.loss import build_loss
+from orchestrator.training.state import TrainingState
+
+CPU = torch.device("cpu")
+
+
+def train_assignment(assignment: Assignment, rank: int, stop_after: int) -> dict[str, Any]:
+    """Train for real, and note the weights that this rank itself ends with."""
+    seen: dict[str, Any] = {"reports": []}
+
+    def report(epoch: int, metrics: Mapping[str, float]) -> Verdict:
+        seen["reports"].append([epoch, dict(metrics)])
+        return "stop" if epoch == stop_after else "continue"
+
+    context = WorkerContext(rank=rank, world_size=2, device=CPU, report=report)
+    result = loop.train(assignment, context)
+    return {**seen, "status": result.status, "weights": result.weights_sha256}
+
+
+def step_linear(rank: int, world_size: int) -> dict[str, Any]:
+    """Three steps on five images, of which the first worker has three."""
+    torch.manual_seed(0)
+    images = torch.randn(3, 5, 4, dtype=torch.float64)
+    labels = torch.randint(3, (3, 5))
+    model = nn.Linear(4, 3, dtype=torch.float64)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    state = TrainingState(
+        model=model,
+        replica=DistributedDataParallel(model) if world_size > 1 else model,
+        optimizer=optimizer,
+        schedule=ConstantLR(optimizer, factor=1.0),
+        loss=build_loss(label_smoothing=0.1),
+        world_size=world_size,
+    )
+    losses = []
+    for pixels, classes in zip(images, labels, strict=True):
+        mine = slice(None) if world_size == 1 else [slice(3), slice(3, 5)][rank]
+        losses.append(float(state.step(pixels[mine], classes[mine], batch_size=5)))
+    return {"losses": losses, "weight": model.weight.tolist(), "bias": model.bias.tolist()}
+
+
+def main() -> None:
+    """Find the peer, do all of it, write it down."""
+    rank, folder = int(sys.argv[1]), Path(sys.argv[2])
+    configure_process(threads=1, deterministic="true", device=CPU)
+    distributed.init_process_group(
+        "gloo", init_method=(folder / "meet").as_uri(), rank=rank, world_size=2
+    )
+    whole, stopped = map(
+        Assignment.from_json, json.loads((folder / "assignments.json").read_text())
+    )
+    found = {
+        "whole": train_assignment(whole, rank, stop_after=0),
+        "stopped": train_assignment(stopped, rank, stop_after=1),
+        "shared": step_linear(rank, 2),
+        "alone": step_linear(0, 1),
+    }
+    (folder / f"{rank}.json").write_text(json.dumps(found))
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
