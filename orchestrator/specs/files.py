@@ -8,15 +8,15 @@ from typing import Any
 from orchestrator.specs.expand import expand_path
 from orchestrator.specs.merge import merge
 from orchestrator.specs.mistakes import Mistakes, Position, Source, value_text
-from orchestrator.specs.yaml_tree import (
+from orchestrator.specs.nodes import (
     ListNode,
     MapNode,
     Node,
     ScalarNode,
     parse_map,
-    parse_yaml,
     plain_value,
 )
+from orchestrator.specs.yaml_tree import parse_yaml
 
 _MAX_BYTES = 2**20
 

@@ -14,9 +14,9 @@ from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.specs.files import SpecReader
 from orchestrator.specs.merge import merge, parse_overrides
 from orchestrator.specs.mistakes import Mistakes
+from orchestrator.specs.nodes import MapNode
 from orchestrator.specs.reading import read_tree
 from orchestrator.specs.replaced import drop_replaced
-from orchestrator.specs.yaml_tree import MapNode
 
 
 def load_spec(

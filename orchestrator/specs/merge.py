@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TypeGuard
 
 from orchestrator.specs.mistakes import Mistakes, Position, Source
+from orchestrator.specs.nodes import Entry, MapNode, Node
 from orchestrator.specs.vocabulary import SPACE_WORDS
-from orchestrator.specs.yaml_tree import Entry, MapNode, Node, parse_yaml
+from orchestrator.specs.yaml_tree import parse_yaml
 
 # Overrides come last in a list of mistakes, after any number of files.
 _FIRST_OVERRIDE = 1_000_000

@@ -11,16 +11,16 @@ from orchestrator.specs.expand import expand_path, expand_store
 from orchestrator.specs.experiment import Keys
 from orchestrator.specs.fields import kind_of, list_fields, section_of
 from orchestrator.specs.mistakes import Mistakes, Position, value_text
-from orchestrator.specs.search import Scalar, why_fixed
-from orchestrator.specs.sections import Section
-from orchestrator.specs.vocabulary import explain_unknown_key, explain_wrong_space
-from orchestrator.specs.yaml_tree import (
+from orchestrator.specs.nodes import (
     Entry,
     MapNode,
     Node,
     ScalarNode,
     plain_value,
 )
+from orchestrator.specs.search import Scalar, why_fixed
+from orchestrator.specs.sections import Section
+from orchestrator.specs.vocabulary import explain_unknown_key, explain_wrong_space
 
 _PATHS: dict[str, Callable[[str, Path], str]] = {
     "data.root": expand_path,

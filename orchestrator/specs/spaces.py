@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from orchestrator.specs.fields import Kind
 from orchestrator.specs.mistakes import Position, value_text
+from orchestrator.specs.nodes import ListNode, Node, ScalarNode, plain_value
 from orchestrator.specs.search import (
     Choice,
     Grid,
@@ -13,7 +14,6 @@ from orchestrator.specs.search import (
     Space,
     Uniform,
 )
-from orchestrator.specs.yaml_tree import ListNode, Node, ScalarNode, plain_value
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,23 @@
-"""YAML text or a Python map -> a tree in which every node knows where it was written.
+"""YAML text -> a tree in which every node knows where it was written.
 
 YAML 1.2's core types, so that `1e-3` is a number and `no` is a word. Tags are refused, and with
 them every road from a text to code; what aliases unfold to is counted without unfolding it.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import yaml
 
 from orchestrator.specs.mistakes import Mistakes, Position, Source, value_text
+from orchestrator.specs.nodes import (
+    Entry,
+    ListNode,
+    MapNode,
+    Node,
+    ScalarNode,
+    plain_value,
+)
 from orchestrator.specs.search import Scalar
 
 _MAX_NODES = 100_000
@@ -28,56 +33,12 @@ _CORE_TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class ScalarNode:
-    """A single value."""
-
-    value: Scalar
-    position: Position
-
-
-@dataclass(frozen=True)
-class ListNode:
-    """A list of nodes."""
-
-    items: tuple["Node", ...]
-    position: Position
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A key's value, and where the key was written."""
-
-    node: "Node"
-    position: Position
-
-
-@dataclass(frozen=True)
-class MapNode:
-    """A map from keys to nodes."""
-
-    entries: Mapping[str, Entry]
-    position: Position
-
-
-Node = ScalarNode | ListNode | MapNode
-
-
 def core_tag(text: str) -> str:
     """Return the tag that YAML 1.2's core schema gives to an unquoted scalar."""
     for kind, pattern in _CORE_TYPES.items():
         if re.fullmatch(pattern, text):
             return f"tag:yaml.org,2002:{kind}"
     return TEXT_TAG
-
-
-def plain_value(node: Node) -> object:
-    """Return a node as plain Python values."""
-    if isinstance(node, ScalarNode):
-        return node.value
-    if isinstance(node, ListNode):
-        return [plain_value(item) for item in node.items]
-    return {key: plain_value(entry.node) for key, entry in node.entries.items()}
 
 
 def parse_yaml(text: str, source: Source, mistakes: Mistakes) -> Node:
@@ -101,48 +62,6 @@ def parse_yaml(text: str, source: Source, mistakes: Mistakes) -> Node:
     if root is None:
         return ScalarNode(None, source.at(1, 1))
     return _convert(root, source, mistakes)
-
-
-def parse_map(tree: Mapping[Any, Any], source: Source, mistakes: Mistakes) -> MapNode:
-    """Take a Python map as if it had been written as YAML.
-
-    Raises:
-        SpecError: It holds what no YAML could.
-    """
-    root = _parse_entries(tree, source, mistakes, "")
-    mistakes.raise_any()
-    return root
-
-
-def _parse_entries(
-    tree: Mapping[Any, Any], source: Source, mistakes: Mistakes, prefix: str
-) -> MapNode:
-    entries = {}
-    for key, value in tree.items():
-        if isinstance(key, str):
-            node = _parse_value(value, source, mistakes, prefix + key)
-            entries[key] = Entry(node, Position(source))
-        else:
-            mistakes.add(Position(source), f"keys are words (got {value_text(key)})")
-    return MapNode(entries, Position(source))
-
-
-def _parse_value(value: object, source: Source, mistakes: Mistakes, key: str) -> Node:
-    place = Position(source)
-    if isinstance(value, Mapping):
-        return _parse_entries(value, source, mistakes, f"{key}.")
-    if isinstance(value, list | tuple):
-        items = (_parse_value(item, source, mistakes, key) for item in value)
-        return ListNode(tuple(items), place)
-    if isinstance(value, Path):
-        return ScalarNode(str(value), place)
-    if value is None or isinstance(value, str | int | float):
-        return ScalarNode(value, place)
-    kind = type(value).__name__
-    mistakes.add(
-        place, f"must be text, a number, true, false, a list or a map (got {kind})", key=key
-    )
-    return ScalarNode(None, place)
 
 
 class _Mark(Protocol):

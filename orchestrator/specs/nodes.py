@@ -1,0 +1,98 @@
+"""The tree that a spec is read into: every node knows where it was written.
+
+A Python map becomes the same tree, so that everything after this is one road.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.specs.mistakes import Mistakes, Position, Source, value_text
+from orchestrator.specs.search import Scalar
+
+
+@dataclass(frozen=True)
+class ScalarNode:
+    """A single value."""
+
+    value: Scalar
+    position: Position
+
+
+@dataclass(frozen=True)
+class ListNode:
+    """A list of nodes."""
+
+    items: tuple["Node", ...]
+    position: Position
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A key's value, and where the key was written."""
+
+    node: "Node"
+    position: Position
+
+
+@dataclass(frozen=True)
+class MapNode:
+    """A map from keys to nodes."""
+
+    entries: Mapping[str, Entry]
+    position: Position
+
+
+Node = ScalarNode | ListNode | MapNode
+
+
+def plain_value(node: Node) -> object:
+    """Return a node as plain Python values."""
+    if isinstance(node, ScalarNode):
+        return node.value
+    if isinstance(node, ListNode):
+        return [plain_value(item) for item in node.items]
+    return {key: plain_value(entry.node) for key, entry in node.entries.items()}
+
+
+def parse_map(tree: Mapping[Any, Any], source: Source, mistakes: Mistakes) -> MapNode:
+    """Take a Python map as if it had been written as YAML.
+
+    Raises:
+        SpecError: It holds what no YAML could.
+    """
+    root = _parse_entries(tree, source, mistakes, "")
+    mistakes.raise_any()
+    return root
+
+
+def _parse_entries(
+    tree: Mapping[Any, Any], source: Source, mistakes: Mistakes, prefix: str
+) -> MapNode:
+    entries = {}
+    for key, value in tree.items():
+        if isinstance(key, str):
+            node = _parse_value(value, source, mistakes, prefix + key)
+            entries[key] = Entry(node, Position(source))
+        else:
+            mistakes.add(Position(source), f"keys are words (got {value_text(key)})")
+    return MapNode(entries, Position(source))
+
+
+def _parse_value(value: object, source: Source, mistakes: Mistakes, key: str) -> Node:
+    place = Position(source)
+    if isinstance(value, Mapping):
+        return _parse_entries(value, source, mistakes, f"{key}.")
+    if isinstance(value, list | tuple):
+        items = (_parse_value(item, source, mistakes, key) for item in value)
+        return ListNode(tuple(items), place)
+    if isinstance(value, Path):
+        return ScalarNode(str(value), place)
+    if value is None or isinstance(value, str | int | float):
+        return ScalarNode(value, place)
+    kind = type(value).__name__
+    mistakes.add(
+        place, f"must be text, a number, true, false, a list or a map (got {kind})", key=key
+    )
+    return ScalarNode(None, place)
