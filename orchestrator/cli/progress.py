@@ -99,8 +99,8 @@ def word_best(history: SearchHistory) -> str:
     sign = 1 if history.plan["maximize"] else -1
     name = max(scores, key=lambda key: sign * fmean(scores[key]))
     count = len(scores[name])
-    seeds = "1 seed" if count == 1 else f"{count} seeds"
-    return f"{name}  {metric} {fmean(scores[name]):.4f}, mean of {seeds}".strip()
+    seeds = "1 seed" if count == 1 else f"mean of {count} seeds"
+    return f"{name}  {metric} {fmean(scores[name]):.4f}, {seeds}".strip()
 
 
 def _progress(history: SearchHistory) -> float:

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from orchestrator.errors import InfeasibleError
 from orchestrator.planning.cluster import Cluster, Node
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+_KNOCK_S = 10.0
 
 
 def look() -> Cluster:
@@ -92,6 +94,7 @@ def _join(address: str) -> None:
         return
     package = Path(__file__).parents[1]
     try:
+        _check_address(address)
         ray.init(
             address=address,
             log_to_driver=False,
@@ -99,11 +102,22 @@ def _join(address: str) -> None:
             # Workers run the code of this process, not what happens to be installed there.
             runtime_env={"py_modules": [str(package)]},
         )
-    except (ConnectionError, ValueError, TimeoutError) as error:
+    except (OSError, ValueError) as error:
         raise InfeasibleError(
             f"{ADDRESS_VARIABLE}: no Ray answers at {address} "
             f"({str(error).splitlines()[0]}); unset it to start Ray on this machine"
         ) from error
+
+
+def _check_address(address: str) -> None:
+    """Knock first: where nobody listens, Ray ends this process without an exception.
+
+    Raises:
+        OSError: Nobody listens there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
 
 
 def _count_cpus() -> int:

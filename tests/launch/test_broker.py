@@ -1,0 +1,291 @@
+"""The broker's books: queue, reports, verdicts, deaths."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.launch.broker import MAX_CHARGES, Broker
+from orchestrator.planning.run_plan import Assignment, RunPlan
+from orchestrator.tracking import journal
+
+FINISHED = {"status": "finished", "metrics": {"val/accuracy": 0.5}, "weights_sha256": "ab"}
+
+
+@pytest.fixture
+def plans(run_plan: RunPlan) -> list[dict[str, Any]]:
+    """Three runs, as JSON values."""
+    return [replace(run_plan, run_id=f"demo/1/seed={seed}").to_json() for seed in range(3)]
+
+
+def play(scene: Coroutine[Any, Any, Any]) -> Any:
+    """Run a scene to its end; one that waits for ever fails."""
+    return asyncio.run(asyncio.wait_for(scene, timeout=10))
+
+
+def kinds(folder: Path) -> list[tuple[str, str]]:
+    """Kind and run of every journal entry."""
+    return [(e["kind"], e.get("run", "")) for e in journal.JournalReader(folder).read()]
+
+
+def run_of(assignment: str | None) -> str:
+    """Which run an assignment is for."""
+    assert assignment is not None
+    return Assignment.from_json(assignment).plan.run_id
+
+
+def test_runs_are_assigned_in_order_and_their_endings_returned(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """One lane takes run after run; whoever submitted them gets the endings in their order."""
+
+    async def scene() -> list[dict[str, Any]]:
+        broker = Broker(str(tmp_path))
+        submitted = asyncio.create_task(broker.train(plans))
+        await broker.join("lane 0", "first", {})
+        for index in range(3):
+            run = run_of(await broker.next_assignment("lane 0", "first", index))
+            assert run == f"demo/1/seed={index}"
+            assert await broker.report("lane 0", "first", run, 1, {"a": 1.0}) == "continue"
+            await broker.finish("lane 0", "first", run, {**FINISHED, "weights_sha256": run})
+        return await submitted
+
+    endings = play(scene())
+
+    assert [ending["weights_sha256"] for ending in endings] == [
+        f"demo/1/seed={index}" for index in range(3)
+    ]
+    assert kinds(tmp_path)[:4] == [
+        ("lane", ""),
+        ("start", "demo/1/seed=0"),
+        ("epoch", "demo/1/seed=0"),
+        ("end", "demo/1/seed=0"),
+    ]
+
+
+def test_a_report_is_in_the_journal_when_it_returns(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """A worker that has been answered can die: what it said is on the disk."""
+
+    async def scene() -> None:
+        broker = Broker(str(tmp_path))
+        _ = asyncio.create_task(broker.train(plans[:1]))  # noqa: RUF006
+        await broker.join("lane 0", "first", {})
+        run = run_of(await broker.next_assignment("lane 0", "first", 0))
+        await broker.report("lane 0", "first", run, 1, {"val/accuracy": 0.25})
+        last = list(journal.JournalReader(tmp_path).read())[-1]
+        assert (last["epoch"], last["metrics"]) == (1, {"val/accuracy": 0.25})
+
+    play(scene())
+
+
+def test_every_rank_of_a_lane_gets_the_same_assignment(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """Two ranks that ask for the n-th assignment train the same run, which begins once."""
+
+    async def scene() -> None:
+        broker = Broker(str(tmp_path))
+        _ = asyncio.create_task(broker.train(plans))  # noqa: RUF006
+        await broker.join("lane 0", "first", {})
+        both = [await broker.next_assignment("lane 0", "first", 0) for _ in range(2)]
+        assert both[0] == both[1]
+        assert kinds(tmp_path).count(("start", "demo/1/seed=0")) == 1
+
+    play(scene())
+
+
+def test_a_lane_that_died_gets_its_run_again(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """After a restart the interrupted run comes first, as the next attempt."""
+
+    async def scene() -> None:
+        broker = Broker(str(tmp_path))
+        _ = asyncio.create_task(broker.train(plans))  # noqa: RUF006
+        await broker.join("lane 0", "first", {})
+        await broker.next_assignment("lane 0", "first", 0)
+        await broker.charge("lane 0")
+        await broker.join("lane 0", "second", {})
+        text = await broker.next_assignment("lane 0", "second", 0)
+        assert run_of(text) == "demo/1/seed=0"
+        assert Assignment.from_json(text or "").attempt == 2
+
+    play(scene())
+
+
+def test_a_run_that_kills_its_lane_three_times_is_failed(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """The third charge ends the run; the lane goes on with the next one."""
+
+    async def scene() -> list[dict[str, Any]]:
+        broker = Broker(str(tmp_path))
+        submitted = asyncio.create_task(broker.train(plans[:2]))
+        for death in range(MAX_CHARGES):
+            await broker.join("lane 0", f"life {death}", {})
+            run = run_of(await broker.next_assignment("lane 0", f"life {death}", 0))
+            assert run == "demo/1/seed=0"
+            await broker.charge("lane 0")
+        await broker.join("lane 0", "last", {})
+        run = run_of(await broker.next_assignment("lane 0", "last", 0))
+        await broker.finish("lane 0", "last", run, FINISHED)
+        return await submitted
+
+    poisoned, innocent = play(scene())
+
+    assert poisoned["status"] == "failed"
+    assert poisoned["error"] == "its worker died 3 times while training it"
+    assert innocent["status"] == "finished"
+
+
+def test_a_death_is_charged_to_its_own_lane(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """Neighbours that restart with the dead one lose no try, however often it dies."""
+
+    async def scene() -> str:
+        broker = Broker(str(tmp_path))
+        _ = asyncio.create_task(broker.train(plans[:2]))  # noqa: RUF006
+        for death in range(MAX_CHARGES):
+            for lane in ("lane 0", "lane 1"):
+                await broker.join(lane, f"life {death}", {})
+                await broker.next_assignment(lane, f"life {death}", 0)
+            await broker.charge("lane 0")
+        await broker.join("lane 0", "last", {})
+        await broker.join("lane 1", "last", {})
+        return run_of(await broker.next_assignment("lane 1", "last", 0))
+
+    assert play(scene()) == "demo/1/seed=1"
+
+
+def test_what_a_dead_generation_says_is_ignored(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """A worker that outlives its group neither reports nor ends a run, and is sent home."""
+
+    async def scene() -> None:
+        broker = Broker(str(tmp_path))
+        _ = asyncio.create_task(broker.train(plans))  # noqa: RUF006
+        await broker.join("lane 0", "first", {})
+        run = run_of(await broker.next_assignment("lane 0", "first", 0))
+        await broker.join("lane 0", "second", {})
+        assert await broker.report("lane 0", "first", run, 1, {}) == "stop"
+        await broker.finish("lane 0", "first", run, FINISHED)
+        assert await broker.next_assignment("lane 0", "first", 1) is None
+        assert ("end", run) not in kinds(tmp_path)
+
+    play(scene())
+
+
+def test_stop_ends_what_waits_and_asks_what_runs(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """After a stop nothing new begins, the running one hears of it at its next report."""
+
+    async def scene() -> list[dict[str, Any]]:
+        broker = Broker(str(tmp_path))
+        submitted = asyncio.create_task(broker.train(plans))
+        await broker.join("lane 0", "first", {})
+        run = run_of(await broker.next_assignment("lane 0", "first", 0))
+        await broker.stop()
+        assert await broker.report("lane 0", "first", run, 1, {}) == "stop"
+        await broker.finish("lane 0", "first", run, {"status": "stopped"})
+        await broker.close()
+        assert await broker.next_assignment("lane 0", "first", 1) is None
+        return await submitted
+
+    endings = play(scene())
+
+    assert [ending["status"] for ending in endings] == ["stopped"] * 3
+    assert endings[2]["error"] == "stopped before it began"
+
+
+def test_what_is_submitted_after_a_stop_ends_at_once(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """Tune's next client does not wait for a lane that will not come."""
+
+    async def scene() -> list[dict[str, Any]]:
+        broker = Broker(str(tmp_path))
+        await broker.stop()
+        return await broker.train(plans[:1])
+
+    assert play(scene())[0]["status"] == "stopped"
+
+
+def test_without_a_lane_left_every_run_fails_with_the_cause(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """A search whose jobs have ended does not wait for ever."""
+
+    async def scene() -> list[dict[str, Any]]:
+        broker = Broker(str(tmp_path))
+        submitted = asyncio.create_task(broker.train(plans[:2]))
+        await asyncio.sleep(0)
+        await broker.fail("the job ended: no room")
+        return [*await submitted, *await broker.train(plans[2:])]
+
+    assert {ending["error"] for ending in play(scene())} == {"the job ended: no room"}
+
+
+def test_abandoned_runs_are_stopped(tmp_path: Path, plans: list[dict[str, Any]]) -> None:
+    """What does not stop in time is given an ending all the same."""
+
+    async def scene() -> list[dict[str, Any]]:
+        broker = Broker(str(tmp_path))
+        submitted = asyncio.create_task(broker.train(plans[:1]))
+        await broker.join("lane 0", "first", {})
+        await broker.next_assignment("lane 0", "first", 0)
+        await broker.abandon()
+        await broker.wait_for_stop()
+        await broker.wait_for_training()
+        return await submitted
+
+    ending = play(scene())[0]
+
+    assert (ending["status"], ending["error"]) == (
+        "stopped",
+        "stopped before it had finished",
+    )
+
+
+def test_a_run_submitted_twice_is_trained_once(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """The driver queues the first runs, Tune asks for them again: one training, two answers."""
+
+    async def scene() -> tuple[Any, Any]:
+        broker = Broker(str(tmp_path))
+        early = asyncio.create_task(broker.train(plans[:1]))
+        late = asyncio.create_task(broker.train(plans[:1]))
+        await broker.join("lane 0", "first", {})
+        run = run_of(await broker.next_assignment("lane 0", "first", 0))
+        await broker.finish("lane 0", "first", run, FINISHED)
+        return await early, await late
+
+    early, late = play(scene())
+
+    assert early == late
+    assert kinds(tmp_path).count(("start", "demo/1/seed=0")) == 1
+
+
+def test_a_stop_reaches_a_lane_that_comes_back(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """A run whose lane died while everything was stopping is stopped, not tried again."""
+
+    async def scene() -> list[dict[str, Any]]:
+        broker = Broker(str(tmp_path))
+        submitted = asyncio.create_task(broker.train(plans[:1]))
+        await broker.join("lane 0", "first", {})
+        await broker.next_assignment("lane 0", "first", 0)
+        await broker.stop()
+        await broker.join("lane 0", "second", {})
+        return await submitted
+
+    assert play(scene())[0]["status"] == "stopped"
