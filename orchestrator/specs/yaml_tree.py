@@ -117,7 +117,8 @@ class _Loader(yaml.SafeLoader):
         measured = [self._sizes[id(child)] for child in children]
         size = 1 + sum(size for size, _ in measured)
         depth = 1 + max((depth for _, depth in measured), default=0)
-        if size > _MAX_NODES:
+        # A list knows its size only at its end; what was read so far need not wait for it.
+        if size > _MAX_NODES or len(self._sizes) > _MAX_NODES:
             raise _RefusedError(f"unfolds to more than {_MAX_NODES:,} values", event)
         if depth > _MAX_DEPTH:
             raise _RefusedError(f"nested more than {_MAX_DEPTH} deep", event)

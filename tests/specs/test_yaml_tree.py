@@ -124,3 +124,15 @@ def test_numbers_must_be_finite(refused: Refused, value: str) -> None:
     assert refused(f"optimizer: {{weight_decay: {value}}}\n") == (
         f"x.yaml:5:27: optimizer.weight_decay: must be a finite number (got {shown})",
     )
+
+
+def test_long_lists_are_refused_before_their_end(
+    refused_whole: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written out counts like what is unfolded, and reading stops there."""
+    monkeypatch.setattr("orchestrator.specs.yaml_tree._MAX_NODES", 10)
+
+    # The key and ten values are read; the eleventh is one too many.
+    assert refused_whole("a: [" + "1," * 1000 + "]") == (
+        "x.yaml:1:25: unfolds to more than 10 values",
+    )
