@@ -251,7 +251,7 @@ def _idle_notes(lanes: LanePlan, *, runs: int) -> list[str]:
     if not lanes.idle_gpus:
         return []
     key = (
-        "resources.num_workers, for several GPUs per run"
+        "resources.num_workers, for several GPUs per run,"
         if lanes.lanes == runs
         else "search.max_concurrent or resources.gpus_per_worker"
     )
