@@ -41,8 +41,8 @@ class Watch(Protocol):
     def answered(self, record: SearchRecord, summary: "SearchSummary") -> None:
         """Every run has ended; Ray may still be ending."""
 
-    def ended(self, record: SearchRecord, *, mlflow_error: str) -> None:
-        """Everything is written, or what kept MLflow from it."""
+    def ended(self, record: SearchRecord, *, kept: bool, mlflow_error: str) -> None:
+        """All is over: whether the records stay, and what kept MLflow from being written."""
 
 
 class Unwatched:
@@ -57,7 +57,7 @@ class Unwatched:
     def answered(self, record: SearchRecord, summary: "SearchSummary") -> None:
         """Not shown."""
 
-    def ended(self, record: SearchRecord, *, mlflow_error: str) -> None:
+    def ended(self, record: SearchRecord, *, kept: bool, mlflow_error: str) -> None:
         """Not shown."""
 
 
@@ -146,7 +146,7 @@ class _Training:
             # Also where Ray did not start, or Ctrl-C came before it had.
             record = record or self._answer(keep=keep, undisturbed=False)
             self._book.close()
-            self._watch.ended(record, mlflow_error=_finish(replay))
+            self._watch.ended(record, kept=keep, mlflow_error=_finish(replay))
         if not undisturbed:
             raise KeyboardInterrupt
         return record

@@ -69,11 +69,11 @@ class Screen:
             if run.status == "failed":
                 click.echo(f"failed: {run.run_id}: {run.error}")
 
-    def ended(self, record: SearchRecord, *, mlflow_error: str) -> None:
+    def ended(self, record: SearchRecord, *, kept: bool, mlflow_error: str) -> None:
         """Print where everything is."""
         self.close()
-        if not record.folder.exists():
-            click.echo("nothing was recorded")
+        if not kept:
+            click.echo("a quick try: nothing was recorded")
             return
         click.echo()
         if (record.folder / "response.png").exists():

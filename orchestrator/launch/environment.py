@@ -1,6 +1,7 @@
 """Ray's own settings that must stand before it is imported."""
 
 import os
+from pathlib import Path
 from typing import Final
 
 _SETTINGS: Final = {
@@ -33,8 +34,16 @@ _LOCAL_SETTINGS: Final = {
 }
 
 
+_TOKEN: Final = Path("~/.ray/auth_token")
+
+
 def prepare_environment() -> None:
     """Set what is not set; the user's own choice stays."""
-    local = {} if os.environ.get("RAY_ADDRESS") else _LOCAL_SETTINGS
-    for name, value in {**_SETTINGS, **WORKER_SETTINGS, **local}.items():
+    here = _joining() if os.environ.get("RAY_ADDRESS") else _LOCAL_SETTINGS
+    for name, value in {**_SETTINGS, **WORKER_SETTINGS, **here}.items():
         os.environ.setdefault(name, value)
+
+
+def _joining() -> dict[str, str]:
+    # Ray makes a token for every cluster, and looks for it only where it is told to.
+    return {"RAY_AUTH_MODE": "token"} if _TOKEN.expanduser().exists() else {}

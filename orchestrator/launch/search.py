@@ -42,8 +42,6 @@ def search(plan: SearchPlan, broker: BrokerHandle, *, folder: Path) -> None:
         tune.with_resources(trainable, PlacementGroupFactory([{"memory": _CLIENT_MEMORY}])),
         param_space={"index": tune.grid_search(list(range(len(trials))))},
         tune_config=tune.TuneConfig(
-            metric=plan.metric,
-            mode="max" if plan.maximize else "min",
             max_concurrent_trials=clients,
             reuse_actors=True,
         ),

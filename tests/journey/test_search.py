@@ -32,8 +32,8 @@ def test_a_search_from_yaml_to_the_answer(
     table = ran.out[ran.out.index("small#1: val/accuracy") : ran.out.index("picture ")].strip()
     assert compared.out.strip() == table
     rows = list(csv.DictReader(orchestrate("compare", "small#1", "--csv").out.splitlines()))
-    assert [row["label_smoothing"] for row in rows] == ["0", "0.4"]
-    assert json.loads(orchestrate("compare", "small", "--json").out)["label"] == "small#1"
+    assert [float(row["loss.label_smoothing"]) for row in rows] == [0, 0.4]
+    assert json.loads(orchestrate("compare", "small", "--json").out)["search"] == "small#1"
 
     # A single run of it, here and without Ray, has the same weights to the last bit.
     again = orchestrate("run", small_spec, "--in-process", "--run", "4")
