@@ -4,6 +4,7 @@ Nobody will ever report their unfinished runs again; left alone, MLflow would sh
 running for ever.
 """
 
+import fcntl
 from pathlib import Path
 
 from orchestrator.tracking import journal
@@ -24,20 +25,28 @@ def close_orphans(storage: Path) -> list[Path]:
     Returns:
         The folders of the searches that were closed.
     """
-    closed = []
-    for folder in list_searches(storage):
-        ids = read_ids(folder)
-        if ids is not None and ids["complete"]:
-            continue
+    return [folder for folder in list_searches(storage) if _close_if_orphaned(folder)]
+
+
+def _close_if_orphaned(folder: Path) -> bool:
+    ids = read_ids(folder)
+    if ids is not None and ids["complete"]:
+        return False
+    with (folder / journal.FILE_NAME).open("rb") as held:
+        try:
+            # Two commands at once would end each run twice.
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
         history = SearchHistory(folder)
         history.follow()
         if not history.plan or is_alive(history.owner) is not False:
-            continue
-        if not history.answer:
+            return False
+        is_open = not history.answer
+        if is_open:
             _close(history)
-            closed.append(folder)
         ReplayThread(folder).finish(_REPLAY_S)
-    return closed
+        return is_open
 
 
 def _close(history: SearchHistory) -> None:

@@ -49,6 +49,12 @@ def check_store(uri: str) -> None:
     if path is None:
         return
     advice = "set tracking.uri to a file that can be written"
+    if odd := {"%", "?"}.intersection(str(path)):
+        # SQLAlchemy would look elsewhere, and MLflow try so for minutes.
+        raise InfeasibleError(
+            f"tracking.uri: MLflow's store {path} cannot have {min(odd)!r} in its path; "
+            "set storage_path or tracking.uri to a path without it"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():

@@ -1,0 +1,183 @@
+"""From journal entries to records."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import RecordError
+from orchestrator.tracking.history import SearchHistory, read_search
+from orchestrator.tracking.metrics_file import append_metrics
+
+MakeSearch = Callable[..., Any]
+
+
+def test_a_search_begins_with_all_its_runs_waiting(make_search: MakeSearch) -> None:
+    """Plan, owner, facts and runs are known from the first entry."""
+    search = make_search()
+    search.begin()
+
+    history = SearchHistory(search.folder)
+    entries = history.follow()
+
+    assert [entry["kind"] for entry in entries] == ["search", "lane"]
+    assert list(history.runs) == search.run_ids
+    assert {run.status for run in history.runs.values()} == {"waiting"}
+    assert history.status == "running"
+    assert history.lanes == {"lane 0": ""}
+    assert history.facts["torch"] == "2.11.0"
+    assert history.facts["device"] == "cpu"
+    first = history.runs[search.run_ids[0]]
+    assert (first.setting, first.seed, first.epochs) == ({"loss.label_smoothing": 0.0}, 0, 3)
+
+
+def test_a_run_is_followed_from_start_to_end(make_search: MakeSearch) -> None:
+    """Status, lane, attempt and epochs; its lane is free again afterwards."""
+    search = make_search()
+    search.begin()
+    search.start(1)
+    search.report(1, 1, 0.5)
+    history = SearchHistory(search.folder)
+    history.follow()
+    run = history.runs[search.run_ids[1]]
+
+    assert (run.status, run.lane, run.attempt) == ("running", "lane 0", 1)
+    assert run.history == [{"epoch": 1, "train/loss": 1.0, "val/accuracy": 0.5}]
+    assert history.lanes == {"lane 0": search.run_ids[1]}
+
+    search.report(1, 2, 0.75)
+    search.end(1, "finished", metrics={"val/accuracy": 0.75}, weights_sha256="ab")
+    assert [entry["kind"] for entry in history.follow()] == ["epoch", "end"]
+
+    assert run.status == "finished"
+    assert 0 < run.started <= run.times[0] <= run.times[1] <= run.ended
+    assert history.lanes == {"lane 0": ""}
+
+
+def test_a_search_becomes_a_record(make_search: MakeSearch) -> None:
+    """Everything that a table needs, of finished, failed and stopped runs."""
+    search = make_search()
+    search.begin()
+    search.train(0, 0.5, 0.75)
+    search.start(1)
+    search.end(1, "failed", error="ValueError: no")
+    search.start(2)
+    search.report(2, 1, 0.25)
+    search.end(2, "stopped", error="stopped")
+    search.close("stopped")
+
+    record = read_search(search.folder)
+
+    assert (record.label, record.status, record.folder) == ("demo#1", "stopped", search.folder)
+    assert (record.metric, record.maximize, record.select) == ("val/accuracy", True, "last")
+    assert record.settings == ({"loss.label_smoothing": 0.0}, {"loss.label_smoothing": 0.1})
+    assert (record.seeds, record.baseline) == ((0, 1), {"loss.label_smoothing": 0.0})
+    finished, failed, stopped, waiting = record.runs
+    assert finished.metrics == {"train/loss": 0.5, "val/accuracy": 0.75}
+    assert [epoch["val/accuracy"] for epoch in finished.history] == [0.5, 0.75]
+    assert (finished.weights_sha256, finished.duration_s) == ("0123abcd", 2.5)
+    assert (failed.status, failed.error, failed.metrics) == ("failed", "ValueError: no", {})
+    assert (stopped.status, len(stopped.history), stopped.metrics) == ("stopped", 1, {})
+    assert (waiting.status, waiting.history, waiting.duration_s) == ("waiting", (), 0.0)
+
+
+def test_a_record_becomes_a_frame(make_search: MakeSearch) -> None:
+    """One row per run, searched keys and metrics as columns."""
+    search = make_search()
+    search.begin()
+    search.train(0, 0.5)
+    search.close()
+
+    frame = read_search(search.folder).to_pandas()
+
+    assert list(frame["seed"]) == [0, 1, 0, 1]
+    assert list(frame["loss.label_smoothing"]) == [0.0, 0.0, 0.1, 0.1]
+    assert frame["val/accuracy"][0] == 0.5
+    assert frame["val/accuracy"].isna().sum() == 3
+
+
+def test_a_run_that_begins_again_forgets_its_epochs(make_search: MakeSearch) -> None:
+    """Its record holds the second attempt alone; its first reports are kept beside it."""
+    search = make_search()
+    search.begin()
+    search.start(0)
+    search.report(0, 1, 0.1)
+    search.report(0, 2, 0.2)
+    search.start(0, attempt=2)
+    search.report(0, 1, 0.3)
+    history = SearchHistory(search.folder)
+    history.follow()
+
+    run = history.runs[search.run_ids[0]]
+    assert run.attempt == 2
+    assert [epoch["val/accuracy"] for epoch in run.history] == [0.3]
+    assert [values["val/accuracy"] for _, values in run.first_reports] == [0.1, 0.2]
+    assert len(run.times) == 1
+
+    for epoch, accuracy in ((2, 0.4), (3, 0.5)):
+        search.report(0, epoch, accuracy)
+    search.end(0, "finished", metrics={"val/accuracy": 0.5})
+    record = read_search(search.folder).runs[0]
+    assert [epoch["epoch"] for epoch in record.history] == [1, 2, 3]
+    assert [epoch["val/accuracy"] for epoch in record.history] == [0.3, 0.4, 0.5]
+
+
+def test_an_answer_is_kept(make_search: MakeSearch) -> None:
+    """With its sentence, for those who come later."""
+    search = make_search()
+    search.begin()
+    search.close()
+    history = SearchHistory(search.folder)
+    history.follow()
+
+    assert history.status == "finished"
+    assert history.answer["sentence"] == "no value is better"
+
+
+def test_a_search_that_never_began_is_no_record(tmp_path: Path) -> None:
+    """The folder is named."""
+    with pytest.raises(RecordError) as caught:
+        read_search(tmp_path)
+
+    assert str(caught.value) == (f"the journal in {tmp_path} is empty: the search never began")
+
+
+def read_metrics(search: Any, index: int) -> list[dict[str, str]]:
+    """The lines of a run's `metrics.csv`."""
+    path = search.folder / search.run_ids[index].rpartition("/")[2] / "metrics.csv"
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_epochs_are_written_to_each_runs_file(make_search: MakeSearch) -> None:
+    """A line per epoch under one head, as they come."""
+    search = make_search()
+    search.begin()
+    search.start(0)
+    history = SearchHistory(search.folder)
+    for epoch in (1, 2):
+        search.report(0, epoch, epoch / 10)
+        append_metrics(history, history.follow())
+
+    assert read_metrics(search, 0) == [
+        {"epoch": "1", "train/loss": "1.0", "val/accuracy": "0.1"},
+        {"epoch": "2", "train/loss": "0.5", "val/accuracy": "0.2"},
+    ]
+
+
+def test_a_run_that_begins_again_begins_its_file_again(make_search: MakeSearch) -> None:
+    """So does the whole journal, read from its beginning."""
+    search = make_search()
+    search.begin()
+    search.start(0)
+    search.report(0, 1, 0.1)
+    search.start(0, attempt=2)
+    search.report(0, 1, 0.3)
+
+    for _ in range(2):
+        history = SearchHistory(search.folder)
+        append_metrics(history, history.follow())
+
+    assert [line["val/accuracy"] for line in read_metrics(search, 0)] == ["0.3"]

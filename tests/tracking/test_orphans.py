@@ -1,0 +1,135 @@
+"""Searches whose driver was killed are closed by whoever comes next."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.tracking.history import read_search
+from orchestrator.tracking.orphans import close_orphans
+from orchestrator.tracking.replay import read_ids
+from orchestrator.tracking.store import open_store
+
+MakeSearch = Callable[..., Any]
+
+DRIVER = """
+import json, sys
+from orchestrator.tracking.owner import describe_owner
+print(json.dumps(describe_owner()), flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def driver(child_environment: Mapping[str, str]) -> Any:
+    """A process that could drive a search, and what it says of itself."""
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER],
+        env=child_environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
+
+
+def begin(make_search: MakeSearch, driver: Any) -> Any:
+    """A search of that driver: one run has finished, one is running, two wait."""
+    import json
+
+    search = make_search()
+    search.begin(owner=json.loads(driver.stdout.readline()))
+    search.train(0, 0.5)
+    search.start(1)
+    search.report(1, 1, 0.25)
+    return search
+
+
+def kill(driver: Any) -> None:
+    """End the driver as nothing else does, and wait until it is gone."""
+    driver.kill()
+    os.waitid(os.P_PID, driver.pid, os.WEXITED | os.WNOWAIT)
+
+
+def test_a_killed_drivers_search_is_closed(
+    make_search: MakeSearch, driver: Any, tmp_path: Path, cache_home: Path
+) -> None:
+    """Its runs end as stopped, MLflow shows none of them running; the next time is no more."""
+    search = begin(make_search, driver)
+    assert close_orphans(tmp_path) == []
+    kill(driver)
+
+    assert close_orphans(tmp_path) == [search.folder]
+
+    record = read_search(search.folder)
+    assert record.status == "stopped"
+    assert [run.status for run in record.runs] == ["finished", *["stopped"] * 3]
+    assert record.runs[1].error == "the process that drove the search was killed"
+    assert record.runs[1].duration_s >= 0
+    client = open_store(search.plan.store_uri)
+    ids = read_ids(search.folder)
+    assert ids is not None
+    assert ids["complete"]
+    statuses = [client.get_run(i).info.status for i in (ids["search"], *ids["runs"].values())]
+    assert statuses == ["KILLED", "FINISHED", "KILLED"]
+    note = client.get_run(ids["search"]).data.tags["mlflow.note.content"]
+    assert note == "The process that drove this search was killed before it had finished."
+
+    before = (search.folder / "journal.jsonl").read_bytes()
+    assert close_orphans(tmp_path) == []
+    assert (search.folder / "journal.jsonl").read_bytes() == before
+    assert cache_home.is_dir()
+
+
+def test_two_commands_at_once_close_a_search_once(
+    make_search: MakeSearch, driver: Any, tmp_path: Path
+) -> None:
+    """While one is at it, the other leaves the search alone."""
+    search = begin(make_search, driver)
+    kill(driver)
+    before = (search.folder / "journal.jsonl").read_bytes()
+
+    with (search.folder / "journal.jsonl").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert close_orphans(tmp_path) == []
+
+    assert (search.folder / "journal.jsonl").read_bytes() == before
+
+
+def test_what_was_left_unwritten_is_written(
+    make_search: MakeSearch, driver: Any, tmp_path: Path, cache_home: Path
+) -> None:
+    """A search that ended, while its store did not answer, is brought up to date."""
+    import json
+
+    search = make_search()
+    search.begin(owner=json.loads(driver.stdout.readline()))
+    search.train(0, 0.5)
+    search.close()
+    kill(driver)
+
+    assert close_orphans(tmp_path) == []
+
+    ids = read_ids(search.folder)
+    assert ids is not None
+    assert ids["complete"]
+    assert read_search(search.folder).status == "finished"
+    assert cache_home.is_dir()
+
+
+def test_another_machines_search_is_left_alone(make_search: MakeSearch, tmp_path: Path) -> None:
+    """Nobody here can know whether it is still trained."""
+    from orchestrator.tracking.owner import describe_owner
+
+    search = make_search()
+    search.begin(owner={**describe_owner(), "host": "another"})
+    search.start(0)
+
+    assert close_orphans(tmp_path) == []
+    assert read_search(search.folder).status == "running"

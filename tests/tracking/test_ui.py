@@ -1,0 +1,79 @@
+"""Links into MLflow's pages, and a port for its server."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from orchestrator.tracking.replay import IDS_FILE
+from orchestrator.tracking.ui import (
+    HOST,
+    answers,
+    free_port,
+    link_to_run,
+    link_to_search,
+    store_of,
+)
+
+BASE = "http://127.0.0.1:5000"
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Path:
+    """The folder of `demo#3`, of which MLflow knows nothing yet."""
+    folder = tmp_path / "demo" / "3"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write_ids(folder: Path) -> None:
+    """What a replay leaves."""
+    values = {"uri": "sqlite:////elsewhere/x.db", "experiment": "12"}
+    (folder / IDS_FILE).write_text(json.dumps(values))
+
+
+def test_a_link_shows_the_runs_of_one_search(search: Path) -> None:
+    """The filter is part of the address, with its quotes, blanks and hash escaped."""
+    write_ids(search)
+
+    assert link_to_search(search, BASE) == (
+        f"{BASE}/#/experiments/12/runs?searchFilter=tags.%60orchestrator.search%60%20%3D%20"
+        "%27demo%233%27&workflowType=machine_learning"
+    )
+
+
+def test_a_link_shows_one_run(search: Path) -> None:
+    """Within its experiment."""
+    write_ids(search)
+
+    assert link_to_run(search, BASE, "abc") == f"{BASE}/#/experiments/12/runs/abc"
+
+
+def test_before_mlflow_knows_a_search_links_lead_to_its_front(search: Path) -> None:
+    """A run's page is found by its id alone."""
+    assert link_to_search(search, BASE) == BASE
+    assert link_to_run(search, BASE, "abc") == f"{BASE}/#/experiments/0/runs/abc"
+
+
+def test_the_store_is_the_one_that_was_written(search: Path, tmp_path: Path) -> None:
+    """Else the one beside the runs."""
+    assert store_of(search) == f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+    write_ids(search)
+
+    assert store_of(search) == "sqlite:////elsewhere/x.db"
+
+
+def test_a_port_in_use_is_passed_over() -> None:
+    """The next free one is taken; whoever listens is noticed."""
+    with socket.socket() as busy:
+        busy.bind((HOST, 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+
+        assert answers(port)
+        assert free_port(port) > port
+
+    assert not answers(port)
+    assert free_port(port) == port
