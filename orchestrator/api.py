@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import RecordError, SpecError, TrainingError
 from orchestrator.execution import Execution, Unwatched, Watch
 from orchestrator.launch.environment import prepare_environment
-from orchestrator.planning.resolve import Limits, resolve_search
+from orchestrator.planning.numbers import Limits
+from orchestrator.planning.resolve import resolve_search
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.specs.load import load_spec
 from orchestrator.tracking import storage

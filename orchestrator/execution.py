@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from orchestrator.errors import InfeasibleError, SpecError
 from orchestrator.planning.cluster import Cluster
-from orchestrator.planning.resolve import Limits, resolve_search
+from orchestrator.planning.numbers import Limits
+from orchestrator.planning.resolve import resolve_search
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.tracking import journal, storage

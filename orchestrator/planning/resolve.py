@@ -1,56 +1,20 @@
-"""ExperimentSpec + Cluster -> SearchPlan: the only reader of specs in planning.
+"""ExperimentSpec + Cluster -> SearchPlan: settings, seeds, lanes, folders.
 
 Whatever a spec leaves open is decided here, once, so that a plan has no defaults left.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from orchestrator.errors import SpecError
 from orchestrator.planning.cluster import Cluster, word_count
-from orchestrator.planning.names import name_runs, name_setting
+from orchestrator.planning.names import name_runs
+from orchestrator.planning.numbers import Limits, resolve_numbers
 from orchestrator.planning.placement import LanePlan, place_lanes
-from orchestrator.planning.run_plan import (
-    DataPlan,
-    Numbers,
-    OptimizerPlan,
-    Place,
-    RunPlan,
-    SchedulePlan,
-)
+from orchestrator.planning.run_plan import Numbers, Place, RunPlan
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.planning.settings import Setting, choose_baseline, enumerate_settings
 from orchestrator.specs.experiment import ExperimentSpec, Keys
 from orchestrator.specs.search import METRICS, confounded_reason
-
-DEFAULT_LR: Final = {"sgd": 0.1, "adamw": 0.001}
-DEFAULT_MOMENTUM: Final = 0.9
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSetFacts:
-    """What planning must know of a data set without reading its images."""
-
-    train_size: int
-    num_classes: int
-    channels: int
-    image_size: int
-
-
-DATA_SETS: Final = {
-    "digits": DataSetFacts(train_size=800, num_classes=10, channels=1, image_size=8)
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Shortcuts of the command line, for debugging."""
-
-    fast_dev_run: int | None = None
-    """Train and validate this many batches of one epoch, with the first seed alone."""
-    overfit_batches: int | None = None
-    """Train on this many batches, the same in every epoch."""
 
 
 def resolve_search(
@@ -76,20 +40,19 @@ def resolve_search(
     """
     keys = spec.keys
     settings = enumerate_settings(spec)
+    # A quick try asks whether a setting trains at all: one seed will tell.
     count = 1 if limits.fast_dev_run else keys.search.seeds
     seeds = tuple(range(keys.seed, keys.seed + count))
-    lanes = _place(keys, cluster, runs=len(settings) * len(seeds))
-    folder = storage / keys.name / str(number)
     pairs = [(setting, seed) for setting in settings for seed in seeds]
+    lanes = _place(keys, cluster, runs=len(pairs))
+    search_id = f"{keys.name}/{number}"
     runs = tuple(
-        RunPlan(
-            run_id=f"{keys.name}/{number}/{run}",
-            setting=setting,
-            select=keys.training.select,
-            metric=keys.search.metric,
-            maximize=METRICS[keys.search.metric].maximize,
-            numbers=_resolve_numbers(spec, setting, seed=seed, lanes=lanes, limits=limits),
-            place=Place(folder=str(folder / run), loader_workers=keys.data.loader_workers),
+        _resolve_run(
+            keys,
+            resolve_numbers(spec, setting, seed=seed, lanes=lanes, limits=limits),
+            setting,
+            run_id=f"{search_id}/{run}",
+            folder=storage / search_id / run,
         )
         for run, (setting, seed) in zip(name_runs(pairs), pairs, strict=True)
     )
@@ -97,7 +60,7 @@ def resolve_search(
         name=keys.name,
         number=number,
         description=keys.description,
-        folder=folder,
+        folder=storage / search_id,
         store_uri=keys.tracking.uri or f"sqlite:///{storage / 'mlflow.db'}",
         metric=keys.search.metric,
         maximize=METRICS[keys.search.metric].maximize,
@@ -111,6 +74,20 @@ def resolve_search(
         caveat=confounded_reason(spec.spaces, keys.search.metric),
         notes=(*spec.notes, *_idle_notes(lanes, runs=len(runs))),
         spec_text=spec.text,
+    )
+
+
+def _resolve_run(
+    keys: Keys, numbers: Numbers, setting: Setting, *, run_id: str, folder: Path
+) -> RunPlan:
+    return RunPlan(
+        run_id=run_id,
+        setting=setting,
+        select=keys.training.select,
+        metric=keys.search.metric,
+        maximize=METRICS[keys.search.metric].maximize,
+        numbers=numbers,
+        place=Place(folder=str(folder), loader_workers=keys.data.loader_workers),
     )
 
 
@@ -138,104 +115,6 @@ _DETERMINISTIC: Final[dict[bool | str, Literal["true", "warn", "false"]]] = {
     False: "false",
     "warn": "warn",
 }
-
-
-def _resolve_numbers(
-    spec: ExperimentSpec, setting: Setting, *, seed: int, lanes: LanePlan, limits: Limits
-) -> Numbers:
-    keys = spec.at(setting)
-    where = f"{spec.source}: " + (f"with {name_setting(setting)}: " if setting else "")
-    data = _resolve_data(keys, where)
-    _check_last_batch(where, data, workers=lanes.workers)
-    return Numbers(
-        seed=seed,
-        deterministic=lanes.deterministic,
-        architecture=keys.model.architecture,
-        data=data,
-        loss=keys.loss.name,
-        label_smoothing=keys.loss.label_smoothing,
-        optimizer=_resolve_optimizer(keys),
-        schedule=SchedulePlan(name=keys.schedule.name, warmup_epochs=_warmup(keys, limits)),
-        epochs=1 if limits.fast_dev_run else keys.training.epochs,
-        world_size=lanes.workers,
-        threads=lanes.cpus_per_worker,
-        device=lanes.device,
-        limit_batches=limits.fast_dev_run,
-        overfit_batches=limits.overfit_batches,
-    )
-
-
-def _warmup(keys: Keys, limits: Limits) -> float:
-    """One epoch in place of all has a warm-up of the same share of it."""
-    shrunk = keys.training.epochs if limits.fast_dev_run else 1
-    return keys.schedule.warmup_epochs / shrunk
-
-
-def _resolve_data(keys: Keys, where: str) -> DataPlan:
-    facts = DATA_SETS[keys.data.dataset]
-    size = keys.data.train_size or facts.train_size
-    if size > facts.train_size:
-        raise SpecError(
-            [
-                f"{where}data.train_size: {keys.data.dataset} has {facts.train_size} "
-                f"training images (got {size}); set it to that at most"
-            ]
-        )
-    return DataPlan(
-        dataset=keys.data.dataset,
-        num_classes=facts.num_classes,
-        # torchvision's networks take colour images; grey ones are repeated three times.
-        channels=facts.channels if keys.model.architecture == "small_cnn" else 3,
-        image_size=keys.data.image_size or facts.image_size,
-        batch_size=keys.data.batch_size,
-        train_size=size,
-        label_noise=keys.data.label_noise,
-        drop_last=keys.data.drop_last,
-    )
-
-
-def _resolve_optimizer(keys: Keys) -> OptimizerPlan:
-    lr = DEFAULT_LR[keys.optimizer.name] if keys.optimizer.lr is None else keys.optimizer.lr
-    momentum = keys.optimizer.momentum
-    if momentum is None:
-        momentum = DEFAULT_MOMENTUM if keys.optimizer.name == "sgd" else 0.0
-    return OptimizerPlan(
-        name=keys.optimizer.name,
-        backbone_lr=keys.fine_tune.backbone_lr if keys.fine_tune else lr,
-        head_lr=keys.fine_tune.head_lr if keys.fine_tune else lr,
-        momentum=momentum,
-        weight_decay=keys.optimizer.weight_decay,
-    )
-
-
-def _check_last_batch(where: str, data: DataPlan, *, workers: int) -> None:
-    """Batch normalisation needs two images on every worker, in every step."""
-    if data.batch_size // workers < 2:
-        raise SpecError(
-            [
-                f"{where}data.batch_size: {data.batch_size} images over {workers} workers "
-                f"leave one fewer than 2; set it to {2 * workers} at least"
-            ]
-        )
-    last = data.train_size % data.batch_size
-    if data.train_size < data.batch_size:
-        if data.drop_last:
-            raise SpecError(
-                [
-                    f"{where}data.batch_size: {data.batch_size} is more than the "
-                    f"{data.train_size} training images, and data.drop_last leaves no batch"
-                ]
-            )
-        last = data.train_size
-    if last and last // workers < 2 and not data.drop_last:
-        raise SpecError(
-            [
-                f"{where}data.batch_size: the last batch of an epoch has "
-                f"{last} of {data.batch_size} images, fewer than 2 for each of "
-                f"{word_count(workers, 'worker')}; set data.drop_last: true or another "
-                "batch_size"
-            ]
-        )
 
 
 def _describe_cluster(cluster: Cluster) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.errors import InfeasibleError, SpecError
 from orchestrator.planning.cluster import Cluster, Node
-from orchestrator.planning.resolve import DATA_SETS, Limits
+from orchestrator.planning.numbers import DATA_SETS, Limits
 from orchestrator.planning.run_plan import Assignment, OptimizerPlan, RunPlan, SchedulePlan
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.training.data import build_data
