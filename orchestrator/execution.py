@@ -18,7 +18,7 @@ from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.metrics_file import append_metrics
 from orchestrator.tracking.owner import describe_owner
 from orchestrator.tracking.record import SearchRecord
-from orchestrator.tracking.replay import ReplayThread
+from orchestrator.tracking.replay_thread import ReplayThread
 from orchestrator.tracking.store import check_store
 
 if TYPE_CHECKING:

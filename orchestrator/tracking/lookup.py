@@ -8,8 +8,8 @@ from orchestrator.errors import RecordError
 from orchestrator.planning.names import shorten_keys, word_value
 from orchestrator.tracking import storage
 from orchestrator.tracking.history import read_search
+from orchestrator.tracking.mlflow_ids import read_ids
 from orchestrator.tracking.record import RunRecord, SearchRecord
-from orchestrator.tracking.replay import read_ids
 
 _SHORTEST_PREFIX = 4
 _MOST_NAMED = 4

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from orchestrator.tracking import journal
 from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.mlflow_ids import read_ids
 from orchestrator.tracking.owner import is_alive
-from orchestrator.tracking.replay import ReplayThread, read_ids
+from orchestrator.tracking.replay_thread import ReplayThread
 from orchestrator.tracking.storage import list_searches
 
 _REPLAY_S = 60.0

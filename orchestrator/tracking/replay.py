@@ -1,30 +1,28 @@
-"""Journal -> MLflow, by one thread of the driver; neither training nor search waits for it.
+"""Journal -> MLflow: what is written follows what was journalled.
 
-The thread compares what the journal says with what it has written and writes the rest, in
+A replay compares what the journal says with what it has written and writes the rest, in
 batches. Runs are found by tags that are ours, times and steps come from the journal, and MLflow
 drops a value that it has already: replaying from the beginning changes nothing.
 """
 
 import hashlib
 import json
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.tracking.history import RunState, SearchHistory
+from orchestrator.tracking.mlflow_ids import write_ids
 from orchestrator.tracking.naming import child_name, flatten_plan, search_tags, setting_tags
+from orchestrator.tracking.saved_view import view_tag
 from orchestrator.tracking.store import artifact_folder, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-IDS_FILE: Final = "mlflow.json"
-"""In a search's folder: MLflow's ids of its runs, and whether everything has been written."""
 RUN_ID_TAG: Final = "orchestrator.run_id"
 JOURNAL_TAG: Final = "orchestrator.journal"
-_PAUSE_S: Final = 1.0
 _STATUS: Final = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 _METRICS_A_BATCH: Final = 800
 _PARAMS_A_BATCH: Final = 80
@@ -190,11 +188,11 @@ class Replay:
             _STATUS[self._history.status],
             _milliseconds(answer.get("t", time.time())),
         )
+        client.set_experiment_tag(self._experiment, *view_tag(self._history.plan))
         self._artifacts_written = bool(answer)
         self._write_ids()
 
     def _write_ids(self) -> None:
-        path = self._folder / IDS_FILE
         values = {
             "uri": self._history.plan["store_uri"],
             "experiment": self._experiment,
@@ -202,54 +200,7 @@ class Replay:
             "search": self._ids[_label(self._history.plan)],
             "runs": {k: v for k, v in self._ids.items() if k in self._history.runs},
         }
-        unfinished = path.with_suffix(".part")
-        unfinished.write_text(json.dumps(values, indent=1))
-        unfinished.replace(path)
-
-
-class ReplayThread:
-    """A `Replay` that goes on beside the training.
-
-    Args:
-        folder: The search's folder.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.error = ""
-        """What kept the last attempt from writing; empty where it worked."""
-        self._replay = Replay(folder)
-        self._leave = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
-        self._thread.start()
-
-    def finish(self, timeout_s: float) -> bool:
-        """Wait until everything is written; False where it is not within that time."""
-        self._leave.set()
-        self._thread.join(timeout_s)
-        return self._replay.is_complete
-
-    def _run(self) -> None:
-        pause = _PAUSE_S
-        while not self._replay.is_complete:
-            leaving = self._leave.is_set()
-            try:
-                self._replay.step()
-                self.error, pause = "", _PAUSE_S
-            except Exception as error:  # noqa: BLE001  a store may fail in any way; the journal keeps all
-                self.error = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-                if leaving:
-                    return
-                pause = min(2 * pause, 30.0)
-            if leaving and not self._replay.is_complete and not self.error:
-                return
-            self._leave.wait(pause)
-
-
-def read_ids(folder: Path) -> Mapping[str, Any] | None:
-    """What the last replay of a search wrote of MLflow's ids; None where there was none."""
-    path = folder / IDS_FILE
-    values: Mapping[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
-    return values
+        write_ids(self._folder, values)
 
 
 def _find_experiment(client: "MlflowClient", plan: Mapping[str, Any]) -> str:

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from orchestrator.tracking.replay import read_ids
+from orchestrator.tracking.mlflow_ids import read_ids
+from orchestrator.tracking.saved_view import runs_filter, view_key
 from orchestrator.tracking.store import artifact_folder, prepare_settings
 
 HOST = "127.0.0.1"
@@ -28,10 +29,11 @@ def link_to_search(folder: Path, base: str) -> str:
     if ids is None:
         return base
     label = f"{folder.parent.name}#{folder.name}"
-    query = quote(f"tags.`orchestrator.search` = '{label}'", safe="")
+    # The search's own filter too: where the saved view is not taken, its runs are still found.
+    query = quote(runs_filter(label), safe="")
     return (
-        f"{base}/#/experiments/{ids['experiment']}/runs"
-        f"?searchFilter={query}&workflowType=machine_learning"
+        f"{base}/#/experiments/{ids['experiment']}/runs?searchFilter={query}"
+        f"&viewStateShareKey={view_key(label)}&workflowType=machine_learning"
     )
 
 

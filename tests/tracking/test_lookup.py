@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.errors import RecordError
 from orchestrator.tracking.lookup import FoundRun, find_run
+from orchestrator.tracking.mlflow_ids import IDS_FILE
 from orchestrator.tracking.record import RunRecord, SearchRecord
-from orchestrator.tracking.replay import IDS_FILE
 
 MakeSearch = Callable[..., Any]
 Find = Callable[[str], FoundRun]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from orchestrator.tracking.history import read_search
+from orchestrator.tracking.mlflow_ids import read_ids
 from orchestrator.tracking.orphans import close_orphans
-from orchestrator.tracking.replay import read_ids
 from orchestrator.tracking.store import open_store
 
 MakeSearch = Callable[..., Any]

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.tracking.replay import Replay, ReplayThread, read_ids
+from orchestrator.tracking.mlflow_ids import read_ids
+from orchestrator.tracking.replay import Replay
+from orchestrator.tracking.replay_thread import ReplayThread
 from orchestrator.tracking.store import open_store
 
 MakeSearch = Callable[..., Any]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.tracking.replay import IDS_FILE
+from orchestrator.tracking.mlflow_ids import IDS_FILE
 from orchestrator.tracking.ui import (
     HOST,
     answers,
@@ -34,12 +34,13 @@ def write_ids(folder: Path) -> None:
 
 
 def test_a_link_shows_the_runs_of_one_search(search: Path) -> None:
-    """The filter is part of the address, with its quotes, blanks and hash escaped."""
+    """Its filter, quotes and hash escaped, and its saved view are part of the address."""
     write_ids(search)
 
     assert link_to_search(search, BASE) == (
         f"{BASE}/#/experiments/12/runs?searchFilter=tags.%60orchestrator.search%60%20%3D%20"
-        "%27demo%233%27&workflowType=machine_learning"
+        "%27demo%233%27%20AND%20tags.%60orchestrator.kind%60%20%3D%20%27run%27"
+        "&viewStateShareKey=search3&workflowType=machine_learning"
     )
 
 
