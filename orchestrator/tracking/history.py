@@ -68,6 +68,7 @@ class RunState:
             duration_s=self.ending.get("duration_s", 0.0),
             weights_sha256=self.ending.get("weights_sha256", ""),
             error=self.ending.get("error", ""),
+            traceback=self.ending.get("traceback", ""),
         )
 
 
@@ -85,6 +86,9 @@ class SearchHistory:
         self.owner: Mapping[str, Any] = {}
         self.facts: Mapping[str, Any] = {}
         """Versions of the driver, then of the lane that joined last."""
+        self.driver_facts: Mapping[str, Any] = {}
+        self.lane_facts: dict[str, Mapping[str, Any]] = {}
+        """Lane to what is known of its processes: host, device, versions."""
         self.started = 0.0
         self.runs: dict[str, RunState] = {}
         self.lanes: dict[str, str] = {}
@@ -128,11 +132,12 @@ class SearchHistory:
         kind = entry["kind"]
         if kind == journal.SEARCH:
             self.plan, self.owner, self.started = entry["plan"], entry["owner"], entry["t"]
-            self.facts = entry["facts"]
+            self.facts = self.driver_facts = entry["facts"]
             self.runs = {run["run_id"]: RunState(run) for run in entry["plan"]["runs"]}
         elif kind == journal.LANE:
             self.lanes[entry["lane"]] = ""
             self.facts = {**self.facts, **entry["facts"]}
+            self.lane_facts[entry["lane"]] = entry["facts"]
         elif kind == journal.START:
             run = self.runs[entry["run"]]
             run.status, run.lane, run.attempt = "running", entry["lane"], entry["attempt"]

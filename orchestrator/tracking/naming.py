@@ -5,6 +5,7 @@ from typing import Any
 
 from orchestrator.planning.names import shorten_keys, word_value
 from orchestrator.tracking.history import RunState
+from orchestrator.tracking.record import Scalar
 
 
 def child_name(run: RunState, *, outcome: float | None = None) -> str:
@@ -49,5 +50,11 @@ def _flatten(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
         if isinstance(value, Mapping):
             flat |= _flatten(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = word_value(value)
+            flat[f"{prefix}{key}"] = _word_exactly(value)
     return flat
+
+
+def _word_exactly(value: Scalar) -> str:
+    """As `word_value`, but a number with all its digits: `0`, `0.1`, `0.012345678`."""
+    short = word_value(value)
+    return repr(value) if isinstance(value, float) and float(short) != value else short

@@ -38,6 +38,8 @@ class RunRecord:
     """Digest of the final weights; empty unless the run finished."""
     error: str
     """One line: the cause of a failure. Empty otherwise."""
+    traceback: str
+    """Path of the file with the whole traceback; empty where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)

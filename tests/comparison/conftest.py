@@ -24,6 +24,7 @@ def _make_run(
         duration_s=1.0,
         weights_sha256="",
         error="it broke" if status == "failed" else "",
+        traceback="",
     )
 
 

@@ -62,7 +62,7 @@ def test_a_search_becomes_a_record(make_search: MakeSearch) -> None:
     search.begin()
     search.train(0, 0.5, 0.75)
     search.start(1)
-    search.end(1, "failed", error="ValueError: no")
+    search.end(1, "failed", error="ValueError: no", traceback="/data/error.txt")
     search.start(2)
     search.report(2, 1, 0.25)
     search.end(2, "stopped", error="stopped")
@@ -79,6 +79,7 @@ def test_a_search_becomes_a_record(make_search: MakeSearch) -> None:
     assert [epoch["val/accuracy"] for epoch in finished.history] == [0.5, 0.75]
     assert (finished.weights_sha256, finished.duration_s) == ("0123abcd", 2.5)
     assert (failed.status, failed.error, failed.metrics) == ("failed", "ValueError: no", {})
+    assert (failed.traceback, finished.traceback) == ("/data/error.txt", "")
     assert (stopped.status, len(stopped.history), stopped.metrics) == ("stopped", 1, {})
     assert (waiting.status, waiting.history, waiting.duration_s) == ("waiting", (), 0.0)
 
