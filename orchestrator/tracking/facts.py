@@ -3,14 +3,18 @@
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 _PACKAGES = ("orchestrator", "ray", "mlflow", "torch", "torchvision")
 
 
-def describe_software() -> dict[str, str]:
+def describe_software(folder: Path | None = None) -> dict[str, str]:
     """Versions of Python and of the packages that matter, git commit, and whether it was dirty.
 
     Nothing is imported for it; lanes add what only they know: CUDA, cuDNN, device names.
+
+    Args:
+        folder: Whose working copy is named; the current folder where it is left out.
     """
     facts = {"python": platform.python_version()}
     for package in _PACKAGES:
@@ -18,18 +22,23 @@ def describe_software() -> dict[str, str]:
             facts[package] = version(package)
         except PackageNotFoundError:
             continue
-    commit = _git("rev-parse", "HEAD")
+    commit = _git(folder, "rev-parse", "HEAD")
     if commit:
         facts["git.commit"] = commit
-        facts["git.dirty"] = "true" if _git("status", "--porcelain") else "false"
+        facts["git.dirty"] = "true" if _git(folder, "status", "--porcelain") else "false"
     return facts
 
 
-def _git(*arguments: str) -> str:
-    """What git says of the current folder; empty where there is no git or no repository."""
+def _git(folder: Path | None, *arguments: str) -> str:
+    """What git says of a folder; empty where there is no git or no repository."""
     try:
         said = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=False, timeout=10
+            ["git", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from orchestrator.errors import RecordError
 from orchestrator.tracking import journal
 from orchestrator.tracking.record import RunRecord, RunStatus, SearchRecord, Setting
+
+_SHARED_FACTS: Final = ("torch", "cuda", "cudnn")
+"""What a lane knows that holds for the whole search."""
 
 
 @dataclass
@@ -85,8 +88,7 @@ class SearchHistory:
         """The search's plan as JSON values; empty before the first entry."""
         self.owner: Mapping[str, Any] = {}
         self.facts: Mapping[str, Any] = {}
-        """Versions of the driver, then of the lane that joined last."""
-        self.driver_facts: Mapping[str, Any] = {}
+        """Versions of the driver, and those of torch and CUDA in the lane that joined last."""
         self.lane_facts: dict[str, Mapping[str, Any]] = {}
         """Lane to what is known of its processes: host, device, versions."""
         self.started = 0.0
@@ -96,6 +98,10 @@ class SearchHistory:
         self.status: Literal["running", "finished", "stopped", "failed"] = "running"
         self.answer: Mapping[str, Any] = {}
         self._reader = journal.JournalReader(folder)
+
+    def facts_of(self, run: RunState) -> Mapping[str, Any]:
+        """What is known of the software and the machine that trained a run."""
+        return {**self.facts, **self.lane_facts.get(run.lane, {})}
 
     def follow(self) -> list[journal.Entry]:
         """Take in what was appended since the last call, and return it."""
@@ -132,12 +138,13 @@ class SearchHistory:
         kind = entry["kind"]
         if kind == journal.SEARCH:
             self.plan, self.owner, self.started = entry["plan"], entry["owner"], entry["t"]
-            self.facts = self.driver_facts = entry["facts"]
+            self.facts = entry["facts"]
             self.runs = {run["run_id"]: RunState(run) for run in entry["plan"]["runs"]}
         elif kind == journal.LANE:
             self.lanes[entry["lane"]] = ""
-            self.facts = {**self.facts, **entry["facts"]}
             self.lane_facts[entry["lane"]] = entry["facts"]
+            shared = {key: v for key, v in entry["facts"].items() if key in _SHARED_FACTS}
+            self.facts = {**self.facts, **shared}
         elif kind == journal.START:
             run = self.runs[entry["run"]]
             run.status, run.lane, run.attempt = "running", entry["lane"], entry["attempt"]

@@ -154,7 +154,7 @@ class Replay:
                 "orchestrator.kind": "run",
                 JOURNAL_TAG: self._journal_id(),
                 "mlflow.parentRunId": self._ids[_label(plan)],
-                **search_tags(plan, self._history.facts),
+                **search_tags(plan, self._history.facts_of(run)),
                 **setting_tags(run),
             },
         )
@@ -162,11 +162,17 @@ class Replay:
         return identifier
 
     def _end_run(self, client: "MlflowClient", run_id: str, run: RunState) -> None:
+        from mlflow.entities import RunTag
+
         identifier = self._ids[run_id]
-        if run.ending.get("error"):
-            client.set_tag(identifier, "orchestrator.error", run.ending["error"])
-        if run.ending.get("weights_sha256"):
-            client.set_tag(identifier, "orchestrator.weights", run.ending["weights_sha256"])
+        told = {
+            # Again: another lane may have finished what one began.
+            **search_tags(self._history.plan, self._history.facts_of(run)),
+            "orchestrator.error": run.ending.get("error"),
+            "orchestrator.weights": run.ending.get("weights_sha256"),
+        }
+        tags = [RunTag(key, value) for key, value in told.items() if value]
+        client.log_batch(identifier, tags=tags)
         metric = run.ending.get("metrics", {}).get(self._history.plan["metric"])
         client.update_run(identifier, name=child_name(run, outcome=metric))
         client.set_terminated(identifier, _STATUS[run.status], _milliseconds(run.ended))

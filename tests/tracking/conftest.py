@@ -59,9 +59,13 @@ class Search:
         )
         self.book.append(journal.LANE, lane=LANE, facts={"device": "cpu"})
 
-    def start(self, index: int, *, attempt: int = 1) -> None:
+    def join(self, lane: str, **facts: Any) -> None:
+        """Let another lane join."""
+        self.book.append(journal.LANE, lane=lane, facts=facts)
+
+    def start(self, index: int, *, attempt: int = 1, lane: str = LANE) -> None:
         """Begin the index-th run."""
-        self.book.append(journal.START, run=self.run_ids[index], lane=LANE, attempt=attempt)
+        self.book.append(journal.START, run=self.run_ids[index], lane=lane, attempt=attempt)
 
     def report(self, index: int, epoch: int, accuracy: float) -> None:
         """Report one epoch of the index-th run."""

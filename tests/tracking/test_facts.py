@@ -42,3 +42,21 @@ def test_the_working_copy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     assert clean["git.commit"] == dirty["git.commit"] == git("rev-parse", "HEAD")
     assert (clean["git.dirty"], dirty["git.dirty"]) == ("false", "true")
+
+
+def test_another_folders_working_copy_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spec's folder counts, wherever the command is given."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    spec_folder, elsewhere = tmp_path / "specs", tmp_path / "elsewhere"
+    for folder in (spec_folder, elsewhere):
+        folder.mkdir()
+    monkeypatch.chdir(spec_folder)
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message", "begin")
+    commit = git("rev-parse", "HEAD")
+    monkeypatch.chdir(elsewhere)
+
+    assert describe_software(spec_folder)["git.commit"] == commit
+    assert "git.commit" not in describe_software()

@@ -28,7 +28,8 @@ def test_a_search_begins_with_all_its_runs_waiting(make_search: MakeSearch) -> N
     assert history.status == "running"
     assert history.lanes == {"lane 0": ""}
     assert history.facts["torch"] == "2.11.0"
-    assert history.facts["device"] == "cpu"
+    assert history.lane_facts == {"lane 0": {"device": "cpu"}}
+    assert "device" not in history.facts
     first = history.runs[search.run_ids[0]]
     assert (first.setting, first.seed, first.epochs) == ({"loss.label_smoothing": 0.0}, 0, 3)
 

@@ -196,6 +196,37 @@ def test_a_run_that_began_again_is_written_once(make_search: MakeSearch) -> None
     assert [(m.step, m.value) for m in history] == [(1, 0.1), (2, 0.4)]
 
 
+def test_a_run_is_tagged_by_the_lane_that_trained_it(make_search: MakeSearch) -> None:
+    """Host and device are the last lane's; the search has what holds for all of it."""
+    search = make_search()
+    search.begin()
+    search.join("lane 1", host="b", pid=7, device="H200", torch="2.11.0+cu130", cuda="13.0")
+    search.train(0, 0.5)
+    search.start(1)
+    search.report(1, 1, 0.5)
+    Replay(search.folder).step()
+    search.start(1, attempt=2, lane="lane 1")
+    search.report(1, 1, 0.5)
+    search.end(1, "finished")
+    search.close()
+
+    runs = find_runs(replay(search), search)
+
+    first, second, whole = (runs[name].data.tags for name in (*search.run_ids[:2], "demo#1"))
+    assert first["orchestrator.device"] == "cpu"
+    assert "orchestrator.host" not in first
+    names = ("host", "pid", "device", "torch", "cuda")
+    assert [second[f"orchestrator.{name}"] for name in names] == [
+        "b",
+        "7",
+        "H200",
+        "2.11.0+cu130",
+        "13.0",
+    ]
+    assert whole["orchestrator.torch"] == "2.11.0+cu130"
+    assert not {f"orchestrator.{name}" for name in ("host", "pid", "device")} & set(whole)
+
+
 def test_ids_are_written_at_the_end(make_search: MakeSearch, tmp_path: Path) -> None:
     """Where the store is, its ids of the search and of each run, and that all is written."""
     search = tell_story(make_search, tmp_path)
