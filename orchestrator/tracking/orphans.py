@@ -5,7 +5,9 @@ running for ever.
 """
 
 import fcntl
+import time
 from pathlib import Path
+from typing import Final
 
 from orchestrator.tracking import journal
 from orchestrator.tracking.history import SearchHistory
@@ -14,11 +16,14 @@ from orchestrator.tracking.owner import is_alive
 from orchestrator.tracking.replay_thread import ReplayThread
 from orchestrator.tracking.storage import list_searches
 
-_REPLAY_S = 60.0
+_REPLAY_S: Final = 10.0
+"""For all searches together: a store that does not answer must not hold up a command."""
 
 
 def close_orphans(storage: Path) -> list[Path]:
     """End the runs of dead searches, and bring MLflow up to date with every closed one.
+
+    What MLflow does not take within ten seconds is left to the next command.
 
     Args:
         storage: Folder of all experiments.
@@ -26,10 +31,15 @@ def close_orphans(storage: Path) -> list[Path]:
     Returns:
         The folders of the searches that were closed.
     """
-    return [folder for folder in list_searches(storage) if _close_if_orphaned(folder)]
+    deadline = time.monotonic() + _REPLAY_S
+    return [
+        folder
+        for folder in list_searches(storage)
+        if _close_if_orphaned(folder, deadline=deadline)
+    ]
 
 
-def _close_if_orphaned(folder: Path) -> bool:
+def _close_if_orphaned(folder: Path, *, deadline: float) -> bool:
     ids = read_ids(folder)
     if ids is not None and ids["complete"]:
         return False
@@ -46,7 +56,8 @@ def _close_if_orphaned(folder: Path) -> bool:
         is_open = not history.answer
         if is_open:
             _close(history)
-        ReplayThread(folder).finish(_REPLAY_S)
+        if time.monotonic() < deadline:
+            ReplayThread(folder).finish(deadline - time.monotonic())
         return is_open
 
 

@@ -1,6 +1,7 @@
 """Where everything lies: `<storage>/<name>/<number>/<run>/`, and MLflow's store beside it."""
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -45,10 +46,28 @@ def claim_number(storage: Path, name: str) -> int:
             else:
                 return number
     except OSError as error:
-        raise InfeasibleError(
-            f"storage_path: cannot write to {storage} ({error.strerror}); "
-            f"set storage_path or {VARIABLE} to a folder that can be written"
-        ) from error
+        raise _refuse(storage, error) from error
+
+
+def check_storage(storage: Path) -> None:
+    """Refuse a storage folder that cannot be written or made; nothing is left behind.
+
+    Raises:
+        InfeasibleError: The folder, or the nearest one above it, cannot be written.
+    """
+    nearest = next(path for path in (storage, *storage.parents) if os.path.lexists(path))
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            return
+    except OSError as error:
+        raise _refuse(storage, error) from error
+
+
+def _refuse(storage: Path, error: OSError) -> InfeasibleError:
+    return InfeasibleError(
+        f"storage_path: cannot write to {storage} ({error.strerror}); "
+        f"set storage_path or {VARIABLE} to a folder that can be written"
+    )
 
 
 def find_search(storage: Path, label: str) -> Path:
@@ -81,6 +100,21 @@ def list_searches(storage: Path) -> list[Path]:
         for number in list_numbers(storage, entry.name)
         if _journal(storage, entry.name, number).exists()
     ]
+
+
+def latest_search(storage: Path) -> Path | None:
+    """Folder of the search that was started last; None where there is none.
+
+    By what the journals say: a file's time changes when its search is closed or replayed.
+    """
+    started = {folder: _started(folder) for folder in list_searches(storage)}
+    return max(started, key=lambda folder: started[folder], default=None)
+
+
+def _started(folder: Path) -> float:
+    """When the journal begins, seconds since 1970; 0 where it is empty."""
+    first = next(journal.JournalReader(folder).read(), None)
+    return 0.0 if first is None else float(first["t"])
 
 
 def _folders(storage: Path) -> list[Path]:

@@ -2,14 +2,17 @@
 
 import fcntl
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.tracking import orphans
 from orchestrator.tracking.history import read_search
 from orchestrator.tracking.mlflow_ids import read_ids
 from orchestrator.tracking.orphans import close_orphans
@@ -121,6 +124,30 @@ def test_what_was_left_unwritten_is_written(
     assert ids["complete"]
     assert read_search(search.folder).status == "finished"
     assert cache_home.is_dir()
+
+
+def test_stores_that_do_not_answer_share_one_deadline(
+    make_search: MakeSearch, driver: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three searches whose server says nothing are closed in the time that one may take."""
+    import json
+
+    monkeypatch.setattr(orphans, "_REPLAY_S", 2.0)
+    owner = json.loads(driver.stdout.readline())
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        searches = [make_search(number=n, tracking={"uri": uri}) for n in (1, 2, 3)]
+        for search in searches:
+            search.begin(owner=owner)
+            search.train(0, 0.5)
+        kill(driver)
+
+        began = time.monotonic()
+        closed = close_orphans(tmp_path)
+        seconds = time.monotonic() - began
+
+    assert closed == [search.folder for search in searches]
+    assert seconds < 4.0
 
 
 def test_another_machines_search_is_left_alone(make_search: MakeSearch, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Where everything lies, and how searches get their numbers."""
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -94,6 +96,43 @@ def test_storage_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         f"storage_path: cannot write to {tmp_path / 'file' / 'runs'} (Not a directory); "
         "set storage_path or ORCHESTRATOR_STORAGE to a folder that can be written"
     )
+
+
+@pytest.mark.parametrize("folder", ["file", "file/runs", "link/runs"])
+def test_storage_is_checked_before_anything_starts(tmp_path: Path, folder: str) -> None:
+    """Below a file, or behind a link to nowhere, nothing can be made."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+
+    with pytest.raises(InfeasibleError) as caught:
+        storage.check_storage(tmp_path / folder)
+
+    cause = "No such file or directory" if folder == "link/runs" else "Not a directory"
+    assert str(caught.value) == (
+        f"storage_path: cannot write to {tmp_path / folder} ({cause}); "
+        "set storage_path or ORCHESTRATOR_STORAGE to a folder that can be written"
+    )
+
+
+def test_a_check_of_storage_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A folder that is missing stays so; one that is there stays empty."""
+    storage.check_storage(tmp_path / "deep" / "runs")
+    storage.check_storage(tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_latest_search_is_the_one_that_began_last(tmp_path: Path) -> None:
+    """Whatever its name and number; a later change of another's files does not count."""
+    for name, number, began in (("b", 1, 30.0), ("a", 2, 20.0), ("c", 1, 10.0)):
+        journal = record(tmp_path, name, number) / "journal.jsonl"
+        lines = [{"kind": "search", "t": began}, {"kind": "answer", "t": 100.0 - began}]
+        journal.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    record(tmp_path, "d", 1)
+    os.utime(tmp_path / "c" / "1" / "journal.jsonl")
+
+    assert storage.latest_search(tmp_path) == tmp_path / "b" / "1"
+    assert storage.latest_search(tmp_path / "none") is None
 
 
 def test_a_name_means_its_latest_search(tmp_path: Path) -> None:
