@@ -7,10 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestrator.api import compare, load_spec, plan, run
+    from orchestrator.api import Limits, RunOptions, compare, load_spec, plan, read_record, run
     from orchestrator.errors import OrchestratorError
 
-__all__ = ["OrchestratorError", "compare", "load_spec", "plan", "run"]
+__all__ = [
+    "Limits",
+    "OrchestratorError",
+    "RunOptions",
+    "compare",
+    "load_spec",
+    "plan",
+    "read_record",
+    "run",
+]
 
 _HOMES = {"OrchestratorError": "orchestrator.errors"}
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.comparison.summary import SearchSummary
     from orchestrator.planning.search_plan import SearchPlan
 
-__all__ = ["Limits", "RunOptions", "compare", "load_spec", "plan", "run"]
+__all__ = ["Limits", "RunOptions", "compare", "load_spec", "plan", "read_record", "run"]
 
 Source = str | Path | Mapping[str, Any] | ExperimentSpec
 
@@ -182,10 +182,9 @@ def find_pages(name: str | None, *, storage_path: str | None = None) -> Pages:
     folder = storage.find_storage(storage_path)
     close_orphans(folder)
     if name is None:
-        searches = storage.list_searches(folder)
-        if not searches:
+        latest = storage.latest_search(folder)
+        if latest is None:
             raise RecordError(f"nothing is recorded under {folder}; run an experiment first")
-        latest = max(searches, key=lambda path: path.stat().st_mtime)
         return Pages(store_of(latest), latest)
     if storage.list_numbers(folder, name.partition("#")[0]) and not set("/@") & set(name):
         search = storage.find_search(folder, name)

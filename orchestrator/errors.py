@@ -5,7 +5,10 @@ A mistake of our own stays a `ValueError` or an assertion and keeps its tracebac
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
+
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, as shells have it."""
 
 
 class OrchestratorError(Exception):

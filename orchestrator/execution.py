@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 PICTURE: Final = "response.png"
 """Name of the response curve in a search's folder."""
-_REPLAY_S: Final = 60.0
-"""How long the end waits for MLflow; a later command writes what is missing then."""
+Status = Literal["finished", "stopped", "failed"]
+_PATIENCE_S: Final[dict[Status, float]] = {"finished": 60.0, "failed": 60.0, "stopped": 5.0}
+"""Seconds that the end waits for MLflow; a later command writes what is missing then."""
 
 
 class Watch(Protocol):
@@ -101,15 +102,30 @@ class Execution:
         from orchestrator.launch.cluster import look
 
         cluster = look()
+        name = self._spec.keys.name
         # Refused before a number is taken and a folder is made.
-        first = self._resolve(cluster, storage.next_number(self._storage, self._spec.keys.name))
-        check_store(first.store_uri)
-        number = storage.claim_number(self._storage, self._spec.keys.name)
-        plan = self._resolve(cluster, number)
+        plan = self._resolve(cluster, storage.next_number(self._storage, name))
+        if keep:
+            storage.check_storage(self._storage)
+            check_store(plan.store_uri)
+        number = storage.claim_number(self._storage, name)
+        if number != plan.number:
+            # Somebody else was quicker.
+            plan = self._resolve(cluster, number)
         self._watch.planned(plan)
-        return _Training(plan, cluster, self._watch, here=self._only_run is not None).train(
-            keep=keep
+        training = _Training(
+            plan,
+            cluster,
+            self._watch,
+            here=self._only_run is not None,
+            facts=describe_software(self._source_folder()),
         )
+        return training.train(keep=keep)
+
+    def _source_folder(self) -> Path | None:
+        """The folder of the experiment file; None for a spec that was no file."""
+        file = Path(self._spec.source)
+        return file.absolute().parent if file.is_file() else None
 
     def _resolve(self, cluster: Cluster, number: int) -> SearchPlan:
         plan = resolve_search(
@@ -121,7 +137,15 @@ class Execution:
 class _Training:
     """What happens to a plan: journal, lanes, answer, MLflow."""
 
-    def __init__(self, plan: SearchPlan, cluster: Cluster, watch: Watch, *, here: bool) -> None:
+    def __init__(
+        self,
+        plan: SearchPlan,
+        cluster: Cluster,
+        watch: Watch,
+        *,
+        here: bool,
+        facts: dict[str, str],
+    ) -> None:
         self._plan = plan
         self._cluster = cluster
         self._watch = watch
@@ -132,23 +156,28 @@ class _Training:
             journal.SEARCH,
             plan=plan.to_json(),
             owner=describe_owner(),
-            facts=describe_software(),
+            facts=facts,
         )
 
     def train(self, *, keep: bool) -> SearchRecord:
+        """Train, answer, and write what is left to MLflow; as `Execution.execute`."""
         replay = ReplayThread(self._plan.folder) if keep else None
-        undisturbed = False
+        status: Status = "failed"
         record = None
         try:
             with self._launched() as wait:
-                undisturbed = wait(self._tick)
-                record = self._answer(keep=keep, undisturbed=undisturbed)
+                status = "finished" if wait(self._tick) else "stopped"
+                record = self._answer(status, keep=keep)
+        except KeyboardInterrupt:
+            status = "stopped"
+            raise
         finally:
             # Also where Ray did not start, or Ctrl-C came before it had.
-            record = record or self._answer(keep=keep, undisturbed=False)
+            record = record or self._answer(status, keep=keep)
             self._book.close()
-            self._watch.ended(record, kept=keep, mlflow_error=_finish(replay))
-        if not undisturbed:
+            error = _finish(replay, _PATIENCE_S[status])
+            self._watch.ended(record, kept=keep, mlflow_error=error)
+        if status == "stopped":
             raise KeyboardInterrupt
         return record
 
@@ -169,18 +198,11 @@ class _Training:
         with launch(plan, self._cluster) as launched:
             yield launched.wait
 
-    def _answer(self, *, keep: bool, undisturbed: bool) -> SearchRecord:
+    def _answer(self, status: Status, *, keep: bool) -> SearchRecord:
         from orchestrator.comparison.markdown import describe_for_mlflow
         from orchestrator.comparison.summary import summarize_search
 
-        self._tick()
-        journal.end_unfinished(
-            self._book,
-            [run for run, state in self._history.runs.items() if not state.ending],
-            error="stopped before it had finished",
-        )
-        self._book.append(journal.CLOSE, status=self._status(undisturbed=undisturbed))
-        self._tick()
+        self._close(status)
         record = self._history.to_record()
         summary = summarize_search(record)
         files = []
@@ -196,11 +218,18 @@ class _Training:
         self._watch.answered(record, summary)
         return record
 
-    def _status(self, *, undisturbed: bool) -> Literal["finished", "failed", "stopped"]:
-        if not undisturbed:
-            return "stopped"
-        states = {state.status for state in self._history.runs.values()}
-        return "finished" if "finished" in states else "failed"
+    def _close(self, status: Status) -> None:
+        """Give every run an ending and close the journal, once."""
+        self._tick()
+        unfinished = [run for run, state in self._history.runs.items() if not state.ending]
+        if self._history.status == "running":
+            error = "stopped before it had finished"
+            journal.end_unfinished(self._book, unfinished, error=error)
+            finished = any(s.status == "finished" for s in self._history.runs.values())
+            if status == "finished" and (unfinished or not finished):
+                status = "failed"
+            self._book.append(journal.CLOSE, status=status)
+        self._tick()
 
 
 def _pick_run(plan: SearchPlan, number: int) -> SearchPlan:
@@ -225,8 +254,8 @@ def _pick_run(plan: SearchPlan, number: int) -> SearchPlan:
     )
 
 
-def _finish(replay: ReplayThread | None) -> str:
+def _finish(replay: ReplayThread | None, patience_s: float) -> str:
     """What kept MLflow from being written; empty where nothing did."""
-    if replay is None or replay.finish(_REPLAY_S):
+    if replay is None or replay.finish(patience_s):
         return ""
-    return replay.error or f"not written within {_REPLAY_S:.0f} s"
+    return replay.error or f"not written within {patience_s:.0f} s"

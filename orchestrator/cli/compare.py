@@ -1,19 +1,13 @@
 """`orchestrator compare`: what a recorded search means."""
 
 import json
-import shutil
-import sys
 
 import click
 
 from orchestrator import api
 from orchestrator.cli import options
-from orchestrator.comparison.report import (
-    describe_curve,
-    describe_summary,
-    summary_to_csv,
-    summary_to_json,
-)
+from orchestrator.cli.answer import show_answer
+from orchestrator.comparison.export import summary_to_csv, summary_to_json
 
 
 @click.command(name="compare")
@@ -37,8 +31,4 @@ def command(name: str, storage: str | None, form: str | None) -> None:
     elif form == "json":
         click.echo(json.dumps(summary_to_json(summary), indent=2))
     else:
-        width = min(100, shutil.get_terminal_size((100, 24)).columns)
-        click.echo(describe_summary(summary, width, color=sys.stdout.isatty()))
-        if sum(bool(row.scores) for row in summary.rows) > 1:
-            click.echo()
-            click.echo(describe_curve(summary, min(width, 80)))
+        show_answer(summary)

@@ -2,13 +2,16 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from orchestrator.errors import INTERRUPTED
+from orchestrator.launch.cluster import remove_temporary_folders
 from orchestrator.launch.processes import kill_descendants
 
-INTERRUPTED = 130
+_SHOW_CURSOR = b"\x1b[?25h"
 
 
 @contextmanager
@@ -22,6 +25,10 @@ def second_interrupt_ends_at_once() -> Iterator[None]:
         if seen == 1:
             raise KeyboardInterrupt
         kill_descendants()
+        remove_temporary_folders()
+        if sys.stdout.isatty():
+            # The live view hides the cursor and has no time to show it again.
+            os.write(sys.stdout.fileno(), _SHOW_CURSOR)
         os._exit(INTERRUPTED)
 
     before = signal.signal(signal.SIGINT, on_interrupt)

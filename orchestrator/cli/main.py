@@ -5,9 +5,8 @@ from importlib import import_module
 
 import click
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import INTERRUPTED, OrchestratorError
 
-INTERRUPTED = 130
 _COMMANDS = ("run", "plan", "validate", "compare", "ui", "schema")
 
 

@@ -16,13 +16,25 @@ storage = click.option(
 )
 
 
+class LimitsCommand(click.Command):
+    """Reads `--fast-dev-run SPEC` as it is meant: the number is optional, SPEC is none."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give a bare `--fast-dev-run` its number."""
+        meant = []
+        for argument, following in zip(args, [*args[1:], ""], strict=True):
+            bare = argument == "--fast-dev-run" and not following.lstrip("-").isdecimal()
+            meant.append("--fast-dev-run=1" if bare else argument)
+        return super().parse_args(ctx, meant)
+
+
 def limits(command: Command) -> Command:
     """The options that shorten a training, for debugging."""
     command = click.option(
         "--overfit-batches",
         metavar="N",
         type=click.IntRange(min=1),
-        help="Train on the same N batches in every epoch; a sound network fits them all.",
+        help="Train on the same N batches in every epoch: does their loss fall to nothing?",
     )(command)
     return click.option(
         "--fast-dev-run",

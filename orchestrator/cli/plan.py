@@ -10,7 +10,7 @@ from orchestrator.planning.describe import describe_plan
 from orchestrator.planning.search_plan import SearchPlan
 
 
-@click.command(name="plan")
+@click.command(name="plan", cls=options.LimitsCommand)
 @options.spec
 @options.overrides
 @options.limits

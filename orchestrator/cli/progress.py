@@ -36,10 +36,7 @@ class ProgressView:
             if run is None:
                 table.add_row(f"  {lane}", Text("waiting", style="dim"))
             else:
-                bar = ProgressBar(run.epochs, len(run.history), width=_BAR)
-                table.add_row(
-                    f"  {lane}", bar, _word_epoch(run), word_run(run), _word_score(run, history)
-                )
+                table.add_row(f"  {lane}", *_word_progress(run, history))
         done = sum(run.status in _ENDED for run in history.runs.values())
         bar = ProgressBar(len(history.runs), _progress(history), width=_BAR)
         table.add_row("  all", bar, f"{done}/{len(history.runs)} runs", word_time_left(history))
@@ -81,7 +78,7 @@ def word_time_left(history: SearchHistory) -> str:
     """An estimate from the epochs done since the first run began; empty before there is one."""
     starts = [run.started for run in history.runs.values() if run.started]
     done = _progress(history)
-    if not starts or not any(run.history for run in history.runs.values()):
+    if not starts or not done:
         return ""
     seconds = (time.time() - min(starts)) / done * (len(history.runs) - done)
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d} left"
@@ -111,10 +108,13 @@ def _progress(history: SearchHistory) -> float:
     )
 
 
-def _word_epoch(run: RunState) -> str:
-    return f"epoch {len(run.history)}/{run.epochs}"
-
-
-def _word_score(run: RunState, history: SearchHistory) -> str:
+def _word_progress(run: RunState, history: SearchHistory) -> tuple[ProgressBar, str, str, str]:
+    # Taken once: the thread that follows the journal may begin the run anew meanwhile.
+    epochs = run.history
     metric = history.plan["metric"]
-    return f"{metric} {run.history[-1][metric]:.4f}" if run.history else ""
+    return (
+        ProgressBar(run.epochs, len(epochs), width=_BAR),
+        f"epoch {len(epochs)}/{run.epochs}",
+        word_run(run),
+        f"{metric} {epochs[-1][metric]:.4f}" if epochs else "",
+    )

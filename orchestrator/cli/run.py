@@ -13,7 +13,7 @@ from orchestrator.cli.screen import Screen
 SOME_FAILED = 5
 
 
-@click.command(name="run")
+@click.command(name="run", cls=options.LimitsCommand)
 @options.spec
 @options.overrides
 @options.limits
@@ -60,6 +60,8 @@ def command(
         raise click.UsageError("--json goes with --dry-run")
     if run_number != 1 and not in_process:
         raise click.UsageError("--run goes with --in-process")
+    if dry_run and in_process:
+        raise click.UsageError("--in-process trains; it does not go with --dry-run")
     limits = api.Limits(fast_dev_run=fast_dev_run, overfit_batches=overfit_batches)
     if dry_run:
         show_plan(api.plan(spec, overrides, limits=limits), as_json=as_json)

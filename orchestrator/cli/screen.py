@@ -1,6 +1,5 @@
 """What `run` shows: the plan, one live view, the answer; plain lines without a terminal."""
 
-import shutil
 import sys
 import time
 
@@ -8,16 +7,16 @@ import click
 from rich.console import Console
 from rich.live import Live
 
+from orchestrator.cli.answer import show_answer, terminal_width
 from orchestrator.cli.progress import ProgressView, plain_lines
-from orchestrator.comparison.report import describe_curve, describe_summary
 from orchestrator.comparison.summary import SearchSummary
+from orchestrator.execution import PICTURE
+from orchestrator.launch.run import LOGS, RAY_FOLDER
 from orchestrator.planning.describe import describe_plan
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.record import SearchRecord
-
-_WIDEST = 100
-_LOGS = "ray/logs"
+from orchestrator.tracking.storage import find_storage
 
 
 class Screen:
@@ -32,7 +31,7 @@ class Screen:
 
     def planned(self, plan: SearchPlan) -> None:
         """Print the plan and open the live view."""
-        click.echo(describe_plan(plan, width=_terminal_width()))
+        click.echo(describe_plan(plan, width=terminal_width()))
         click.echo()
         if self._console.is_terminal:
             self._live = Live(
@@ -55,19 +54,16 @@ class Screen:
     def answered(self, record: SearchRecord, summary: SearchSummary) -> None:
         """Print the table, the sentence, the curve and what failed."""
         self.close()
-        width = _terminal_width()
-        color = self._console.is_terminal and not self._console.no_color
         click.echo()
-        if any(row.scores for row in summary.rows):
-            click.echo(describe_summary(summary, width, color=color))
-        else:
-            click.echo(summary.sentence)
-        if sum(bool(row.scores) for row in summary.rows) > 1:
-            click.echo()
-            click.echo(describe_curve(summary, min(width, 80)))
-        for run in record.runs:
-            if run.status == "failed":
+        show_answer(summary)
+        failed = [run for run in record.runs if run.status == "failed"]
+        if len(failed) < len(record.runs):
+            # Where all have failed, the command itself ends with the cause.
+            for run in failed:
                 click.echo(f"failed: {run.run_id}: {run.error}")
+        for run in failed[:1]:
+            if run.traceback:
+                click.echo(f"the whole traceback is in {run.traceback}")
 
     def ended(self, record: SearchRecord, *, kept: bool, mlflow_error: str) -> None:
         """Print where everything is."""
@@ -76,18 +72,19 @@ class Screen:
             click.echo("a quick try: nothing was recorded")
             return
         click.echo()
-        if (record.folder / "response.png").exists():
-            click.echo(f"picture   {record.folder / 'response.png'}")
+        if (record.folder / PICTURE).exists():
+            click.echo(f"picture   {record.folder / PICTURE}")
         click.echo(f"results   {record.folder}")
-        if (record.folder / _LOGS).exists():
-            click.echo(f"Ray logs  {record.folder / _LOGS}")
+        if (record.folder / RAY_FOLDER / LOGS).exists():
+            click.echo(f"Ray logs  {record.folder / RAY_FOLDER / LOGS}")
         if mlflow_error:
             click.echo(
                 f"MLflow    not up to date ({mlflow_error}); nothing is lost, the next command "
                 "writes it"
             )
-        click.echo(f"MLflow    orchestrator ui {record.label}")
-        click.echo(f"again     orchestrator compare {record.label}")
+        where = _word_storage(record)
+        click.echo(f"MLflow    orchestrator ui {record.label}{where}")
+        click.echo(f"again     orchestrator compare {record.label}{where}")
         click.echo(f"took      {time.monotonic() - self._began:.0f} s")
 
     def close(self) -> None:
@@ -97,5 +94,7 @@ class Screen:
             self._live = None
 
 
-def _terminal_width() -> int:
-    return min(_WIDEST, shutil.get_terminal_size((_WIDEST, 24)).columns)
+def _word_storage(record: SearchRecord) -> str:
+    """The option by which other commands find the record; empty where they need none."""
+    folder = record.folder.parents[1]
+    return "" if folder == find_storage() else f" --storage {folder}"

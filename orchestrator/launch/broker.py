@@ -18,7 +18,8 @@ from orchestrator.planning.run_plan import Assignment, RunPlan
 from orchestrator.tracking import journal
 
 MAX_CHARGES: Final = 3
-"""Deaths of its own lane after which a run is given up."""
+"""Deaths of its own lane after which a run is given up; also deaths of a lane that cannot even
+begin, after which the search is."""
 
 Ending = dict[str, Any]
 
@@ -36,6 +37,8 @@ class _Run:
 class _Lane:
     generation: str = ""
     current: str | None = None
+    deaths: int = 0
+    """Deaths without a run since the lane last joined."""
     served: list[str] = field(default_factory=list)
     """Assignments of this generation, in order: every rank asks for the n-th itself, so that no
     rank waits inside a collective while there is nothing to do."""
@@ -46,13 +49,14 @@ class Broker:
 
     Args:
         folder: The search's folder, where the journal is.
+        lanes: Names of the lanes that will join.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, lanes: Sequence[str]) -> None:
         self._journal = journal.Journal(Path(folder))
         self._runs: dict[str, _Run] = {}
         self._queue: deque[str] = deque()
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes = {lane: _Lane() for lane in lanes}
         self._changed = asyncio.Condition()
         self._stopping = asyncio.Event()
         self._training = asyncio.Event()
@@ -122,22 +126,9 @@ class Broker:
             generation: Distinguishes these processes from those before a death.
             facts: What the journal shall know of them: versions, device, process ids.
         """
-        known = self._lanes.setdefault(lane, _Lane())
-        interrupted = known.current
-        self._lanes[lane] = _Lane(generation)
         self._journal.append(journal.LANE, lane=lane, facts=dict(facts))
-        if interrupted is not None and not self._runs[interrupted].ending.done():
-            run = self._runs[interrupted]
-            if run.charges >= MAX_CHARGES:
-                self._end(
-                    interrupted,
-                    status="failed",
-                    error=f"its worker died {run.charges} times while training it",
-                )
-            elif self._stopping.is_set():
-                self._end(interrupted, status="stopped", error="stopped")
-            else:
-                self._queue.appendleft(interrupted)
+        self._take_back(lane)
+        self._lanes[lane] = _Lane(generation)
         await self._notify()
 
     async def next_assignment(self, lane: str, generation: str, index: int) -> str | None:
@@ -176,17 +167,47 @@ class Broker:
         """Return once everything shall stop."""
         await self._stopping.wait()
 
-    async def charge(self, lane: str) -> None:
-        """A rank of this lane died: its run, if any, was there."""
-        current = self._lanes.get(lane, _Lane()).current
-        if current is not None:
-            self._runs[current].charges += 1
+    async def charge(self, lane: str, cause: str) -> None:
+        """A rank of this lane died: its run, if any, was there.
+
+        A lane that dies again and again before it can train would be restarted for ever.
+        """
+        here = self._lanes[lane]
+        if here.current is not None:
+            self._runs[here.current].charges += 1
+            return
+        here.deaths += 1
+        if here.deaths >= MAX_CHARGES:
+            await self.fail(f"{lane} died {here.deaths} times before it could train: {cause}")
+
+    async def leave(self, lanes: Sequence[str], cause: str) -> None:
+        """These lanes will not come back: others get their runs; without others all fail."""
+        for lane in lanes:
+            self._take_back(lane)
+            del self._lanes[lane]
+        if not self._lanes:
+            await self.fail(cause)
+        await self._notify()
 
     # How it keeps books
 
     def _is_stale(self, lane: str, generation: str, run_id: str) -> bool:
         here = self._lanes[lane]
         return here.generation != generation or here.current != run_id
+
+    def _take_back(self, lane: str) -> None:
+        """Queue again what a lane was training when it died, or give it up."""
+        interrupted = self._lanes[lane].current
+        if interrupted is None or self._runs[interrupted].ending.done():
+            return
+        run = self._runs[interrupted]
+        if run.charges >= MAX_CHARGES:
+            error = f"its worker died {run.charges} times while training it"
+            self._end(interrupted, status="failed", error=error)
+        elif self._stopping.is_set():
+            self._end(interrupted, status="stopped", error="stopped before it had finished")
+        else:
+            self._queue.appendleft(interrupted)
 
     def _assign(self, lane: str, here: _Lane) -> str:
         run_id = self._queue.popleft()

@@ -1,5 +1,6 @@
 """Join or start Ray, and what its machines offer as plain numbers."""
 
+import itertools
 import logging
 import os
 import shutil
@@ -11,10 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.errors import InfeasibleError
+from orchestrator.launch.processes import kill_naming
 from orchestrator.planning.cluster import Cluster, Node
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+_TEMPORARY_PREFIX = "orchestrator-"
 _KNOCK_S = 10.0
+_LONGEST_TEMPORARY = 40
+_SHORT_TEMPORARY = "/tmp"
 
 
 def look() -> Cluster:
@@ -60,8 +65,42 @@ def running_ray(cluster: Cluster, *, logs: Path) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
-    # Short: Unix sockets live below it, and their paths may have 107 bytes.
-    temporary = tempfile.mkdtemp(prefix="orchestrator-")
+    if ray.is_initialized():
+        raise InfeasibleError(
+            f"Ray runs in this process already; call ray.shutdown() first, or set "
+            f"{ADDRESS_VARIABLE} to join it"
+        )
+    temporary = _make_temporary_folder()
+    try:
+        _start(cluster, temporary)
+        yield
+    finally:
+        try:
+            ray.shutdown()
+        finally:
+            # Processes that had only begun to start when Ray ended are not known to it.
+            kill_naming(str(temporary))
+            keep_logs(temporary, logs)
+
+
+def remove_temporary_folders() -> None:
+    """Remove what a Ray of this process has left, for an end that cannot wait."""
+    for parent in {tempfile.gettempdir(), _SHORT_TEMPORARY}:
+        for folder in Path(parent).glob(f"{_TEMPORARY_PREFIX}{os.getpid()}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_temporary_folder() -> Path:
+    """A folder for Ray, told by our process id, so that an abrupt end can remove it."""
+    # Unix sockets live below it, and their paths may have 107 bytes.
+    usual = tempfile.gettempdir()
+    short = usual if len(usual) <= _LONGEST_TEMPORARY else _SHORT_TEMPORARY
+    return Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY_PREFIX}{os.getpid()}-", dir=short))
+
+
+def _start(cluster: Cluster, temporary: Path) -> None:
+    import ray
+
     try:
         ray.init(
             address="local",
@@ -71,12 +110,10 @@ def running_ray(cluster: Cluster, *, logs: Path) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             configure_logging=True,
-            _temp_dir=temporary,
+            _temp_dir=str(temporary),
         )
-        yield
-    finally:
-        ray.shutdown()
-        keep_logs(Path(temporary), logs)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InfeasibleError(f"Ray does not start on this machine: {error}") from error
 
 
 def keep_logs(temporary: Path, logs: Path) -> None:
@@ -139,4 +176,8 @@ def _count_gpus() -> int:
         return 0
     listing = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
     present = sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
-    return present if visible is None else min(present, len(visible.split(",")))
+    if visible is None:
+        return present
+    # As CUDA reads it: what follows an invalid entry is not visible.
+    named = itertools.takewhile(lambda entry: not entry.startswith("-"), visible.split(","))
+    return min(present, len(list(named)))

@@ -10,7 +10,12 @@ from orchestrator.launch.failures import describe_failure
 from orchestrator.planning.placement import LanePlan
 from orchestrator.planning.run_plan import Assignment, RunPlan
 from orchestrator.tracking import journal
-from orchestrator.training.context import Verdict, WorkerContext, configure_process
+from orchestrator.training.context import (
+    Verdict,
+    WorkerContext,
+    configure_process,
+    describe_device,
+)
 from orchestrator.training.loop import train
 
 _LANE = "in process"
@@ -45,9 +50,7 @@ def train_here(
         return "continue"
 
     context = WorkerContext(rank=0, world_size=1, device=device, report=report)
-    book.append(
-        journal.LANE, lane=_LANE, facts={"torch": torch.__version__, "device": str(device)}
-    )
+    book.append(journal.LANE, lane=_LANE, facts=describe_device(device))
     book.append(journal.START, run=plan.run_id, lane=_LANE, attempt=1)
     try:
         result = train(Assignment(plan=plan, attempt=1), context)

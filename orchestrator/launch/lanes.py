@@ -9,6 +9,7 @@ tried again is the broker's decision.
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,13 @@ from orchestrator.planning.placement import LanePlan
 BROKER_NAMESPACE = "orchestrator"
 
 
-def start_broker(folder: Path) -> "BrokerHandle":
-    """Start the broker on this node, beside the driver's disk."""
+def start_broker(folder: Path, plan: LanePlan) -> "BrokerHandle":
+    """Start the broker on this node, beside the driver's disk.
+
+    Args:
+        folder: The search's folder.
+        plan: The lanes that it will serve.
+    """
     name = f"broker-{uuid.uuid4().hex[:12]}"
     here = ray.get_runtime_context().get_node_id()
     actor = (
@@ -41,7 +47,7 @@ def start_broker(folder: Path) -> "BrokerHandle":
             max_concurrency=10_000,
             label_selector={"ray.io/node-id": here},
         )
-        .remote(str(folder))
+        .remote(str(folder), [f"lane {index}" for index in range(plan.lanes)])
     )
     return BrokerHandle(name, actor)
 
@@ -56,6 +62,11 @@ class BrokerHandle:
     def ask(self, method: str, *arguments: Any, timeout_s: float | None = None) -> Any:  # noqa: ANN401
         """Call a method of the broker and wait for its answer."""
         return ray.get(getattr(self.actor, method).remote(*arguments), timeout=timeout_s)
+
+    def tell(self, method: str, *arguments: Any, timeout_s: float) -> None:  # noqa: ANN401
+        """Call a method of a broker that may have died, or be too busy to answer in time."""
+        with suppress(ray.exceptions.RayError):
+            self.ask(method, *arguments, timeout_s=timeout_s)
 
 
 class Lanes:
@@ -77,35 +88,30 @@ class Lanes:
         joined: bool,
     ) -> None:
         self._broker = broker
-        self._alive = 1 if plan.workers == 1 else plan.lanes
-        self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(
+        self._threads = []
+        for index, ranks in enumerate(_divide_into_jobs(plan)):
+            job = _build_job(plan, index, ranks, broker.name, folder, joined=joined)
+            thread = threading.Thread(
                 target=self._run_job,
-                args=(_build_job(plan, index, broker.name, folder, joined=joined),),
+                args=(job, sorted(set(ranks.values()))),
                 name=f"job-{index}",
                 daemon=True,
             )
-            for index in range(self._alive)
-        ]
-        for thread in self._threads:
             thread.start()
+            self._threads.append(thread)
 
-    def join(self, timeout_s: float) -> bool:
-        """Wait until the jobs have ended; False where one has not."""
+    def join(self, timeout_s: float) -> None:
+        """Wait until the jobs have ended, each for this long at most."""
         for thread in self._threads:
             thread.join(timeout_s)
-        return not any(thread.is_alive() for thread in self._threads)
 
-    def _run_job(self, job: Any) -> None:  # noqa: ANN401
+    def _run_job(self, job: Any, lanes: list[str]) -> None:  # noqa: ANN401
         try:
             job.fit()
-        except Exception as error:  # noqa: BLE001  whatever ended the last job, its runs must end
-            with self._lock:
-                self._alive -= 1
-                last = self._alive == 0
-            if last and ray.is_initialized():
-                self._broker.actor.fail.remote(f"the Ray Train job ended: {_first_line(error)}")
+        except Exception as error:  # noqa: BLE001  whatever ended the job, its runs must end
+            if ray.is_initialized():
+                cause = f"the Ray Train job ended: {first_line(error)}"
+                self._broker.actor.leave.remote(lanes, cause)
 
 
 class _ChargeDeaths(UserCallback):  # type: ignore[misc]  # Ray ships no types
@@ -121,27 +127,43 @@ class _ChargeDeaths(UserCallback):  # type: ignore[misc]  # Ray ships no types
         worker_exceptions: dict[int, Exception],
     ) -> None:
         broker = ray.get_actor(self._broker, namespace=BROKER_NAMESPACE)
-        ray.get([broker.charge.remote(self._lanes[rank]) for rank in worker_exceptions])
+        charges = [
+            broker.charge.remote(self._lanes[rank], last_line(error))
+            for rank, error in worker_exceptions.items()
+        ]
+        ray.get(charges)
 
 
-def _build_job(plan: LanePlan, index: int, broker: str, folder: Path, *, joined: bool) -> Any:  # noqa: ANN401
-    shared = plan.workers == 1
-    ranks = plan.lanes if shared else plan.workers
-    lanes = {rank: f"lane {rank if shared else index}" for rank in range(ranks)}
+def _divide_into_jobs(plan: LanePlan) -> list[dict[int, str]]:
+    """World rank to lane, for every job."""
+    if plan.workers == 1:
+        return [{rank: f"lane {rank}" for rank in range(plan.lanes)}]
+    return [dict.fromkeys(range(plan.workers), f"lane {index}") for index in range(plan.lanes)]
+
+
+def _build_job(
+    plan: LanePlan,
+    index: int,
+    lanes: Mapping[int, str],
+    broker: str,
+    folder: Path,
+    *,
+    joined: bool,
+) -> Any:  # noqa: ANN401
     resources: dict[str, float] = {"CPU": plan.cpus_per_worker}
     if plan.gpus_per_worker:
         resources["GPU"] = plan.gpus_per_worker
-    return _trainer_class(shared=shared, joined=joined)(
+    return _trainer_class(shared=plan.workers == 1, joined=joined)(
         serve_lane,
         train_loop_config={
             "broker": broker,
-            "lanes": lanes,
+            "lanes": dict(lanes),
             "threads": plan.cpus_per_worker,
             "deterministic": plan.deterministic,
             "device": plan.device,
         },
         scaling_config=ScalingConfig(
-            num_workers=ranks,
+            num_workers=len(lanes),
             use_gpu=plan.gpus_per_worker > 0,
             resources_per_worker=resources,
         ),
@@ -189,5 +211,11 @@ def serve_lane(config: dict[str, Any]) -> None:
     serve(config)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def last_line(error: BaseException) -> str:
+    """The cause at the end of a remote traceback."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()

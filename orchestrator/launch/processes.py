@@ -3,6 +3,7 @@
 import os
 import signal
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -24,16 +25,34 @@ def kill_descendants() -> None:
     Parents first, so that none of them sees a child die and starts it again.
     """
     for process in list_descendants(os.getpid()):
-        try:
-            os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+        _kill(process)
+
+
+def kill_naming(text: str) -> None:
+    """End every process whose command line names a text.
+
+    Args:
+        text: Long and unique, such as the path of a temporary folder.
+    """
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and text.encode() in _read(entry / "cmdline"):
+            _kill(int(entry.name))
+
+
+def _kill(process: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+
+
+def _read(path: Path) -> bytes:
+    """What a file of a process says; nothing where the process has ended."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _parent(entry: Path) -> int:
     """The parent's id; 0 for a process that has just ended."""
-    try:
-        text = (entry / "stat").read_text()
-    except OSError:
-        return 0
-    return int(text.rpartition(")")[2].split()[1])
+    fields = _read(entry / "stat").rpartition(b")")[2].split()
+    return int(fields[1]) if fields else 0

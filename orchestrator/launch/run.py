@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.launch.cluster import running_ray
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
     from orchestrator.launch.lanes import BrokerHandle, Lanes
 
 RAY_FOLDER: Final = "ray"
-"""Where Ray's own files and logs lie in a search's folder."""
+LOGS: Final = "logs"
+"""Where Ray's own files lie in a search's folder, and its logs below them."""
 _TICK_S: Final = 0.1
 _GRACE_S: Final = 5.0
 """How long runs may take to stop after Ctrl-C until they are left behind."""
@@ -48,10 +48,10 @@ class Launched:
         try:
             _tick_until(tick, lambda: not submitting.is_alive())
         except KeyboardInterrupt:
-            self.broker.ask("stop", timeout_s=_GRACE_S)
+            self.broker.tell("stop", timeout_s=_GRACE_S)
             deadline = time.monotonic() + _GRACE_S
             _tick_until(tick, lambda: not submitting.is_alive() or time.monotonic() > deadline)
-            self.broker.ask("abandon", timeout_s=_GRACE_S)
+            self.broker.tell("abandon", timeout_s=_GRACE_S)
             tick()
             return False
         tick()
@@ -62,6 +62,7 @@ class Launched:
     def _submit(self) -> None:
         try:
             if self.plan.is_search:
+                self._begin_early()
                 from orchestrator.launch.search import search
 
                 search(self.plan, self.broker, folder=self.plan.folder / RAY_FOLDER)
@@ -69,6 +70,16 @@ class Launched:
                 self.broker.ask("train", [run.to_json() for run in self.plan.runs])
         except Exception as error:  # noqa: BLE001  raised again by `wait`, on the main thread
             self._failures.append(error)
+
+    def _begin_early(self) -> None:
+        """Queue the first settings' runs, and let them begin before Tune does.
+
+        Tune's import and processes would take the lanes' CPUs just when these start. Its
+        clients submit the same runs again, and are given the same endings.
+        """
+        first = [run.to_json() for index in (0, 1) for run in self.plan.runs_of(index)]
+        self.broker.actor.train.remote(first)
+        self.broker.ask("wait_for_training")
 
 
 @contextmanager
@@ -80,16 +91,16 @@ def launch(plan: SearchPlan, cluster: Cluster) -> Iterator[Launched]:
     # Ray Train's import and Ray's start each leave a core idle.
     beside = threading.Thread(target=import_module, args=("orchestrator.launch.lanes",))
     beside.start()
-    with running_ray(cluster, logs=folder / "logs"):
+    with running_ray(cluster, logs=folder / LOGS):
         beside.join()
         from orchestrator.launch.lanes import Lanes, start_broker
 
-        broker = start_broker(plan.folder)
+        broker = start_broker(plan.folder, plan.lanes)
         lanes = Lanes(plan.lanes, broker, folder=folder, joined=bool(cluster.address))
         try:
             yield Launched(plan=plan, broker=broker, lanes=lanes)
         finally:
-            broker.ask("close", timeout_s=_FAREWELL_S)
+            broker.tell("close", timeout_s=_FAREWELL_S)
             lanes.join(timeout_s=_FAREWELL_S)
 
 
@@ -97,8 +108,3 @@ def _tick_until(tick: Callable[[], None], done: Callable[[], bool]) -> None:
     while not done():
         tick()
         time.sleep(_TICK_S)
-
-
-def logs_folder(plan: SearchPlan) -> Path:
-    """Where Ray's log files are once it has ended."""
-    return plan.folder / RAY_FOLDER / "logs"

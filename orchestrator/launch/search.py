@@ -1,4 +1,4 @@
-"""Ray Tune chooses the settings; each of its trials is a thin client of the broker.
+"""Ray Tune drives a search; each of its trials is a thin client of the broker.
 
 A trial is one setting: its client submits one run per seed and reports their mean, so that no
 searcher or scheduler ever takes a lucky seed for a good value. Tune sees few, small numbers;
@@ -14,7 +14,8 @@ import ray
 from ray import tune
 from ray.tune import PlacementGroupFactory
 
-from orchestrator.launch.lanes import BROKER_NAMESPACE, BrokerHandle
+from orchestrator.errors import TrainingError
+from orchestrator.launch.lanes import BROKER_NAMESPACE, BrokerHandle, last_line
 from orchestrator.planning.search_plan import SearchPlan
 
 _CLIENT_MEMORY = 1 << 20
@@ -29,6 +30,9 @@ def search(plan: SearchPlan, broker: BrokerHandle, *, folder: Path) -> None:
         plan: The search, decided.
         broker: Where the clients submit their runs.
         folder: Where Tune keeps its own files.
+
+    Raises:
+        TrainingError: A client came to grief: the broker is gone, or Ray itself.
     """
     clients = _concurrent_clients(plan)
     trials = [
@@ -47,7 +51,9 @@ def search(plan: SearchPlan, broker: BrokerHandle, *, folder: Path) -> None:
         ),
         run_config=tune.RunConfig(name="tune", storage_path=str(folder), verbose=0),
     )
-    tuner.fit()
+    # Tune does not raise when its trials do.
+    for error in tuner.fit().errors:
+        raise TrainingError(f"the search broke off: {last_line(error)}")
 
 
 def train_setting(

@@ -16,7 +16,12 @@ from torch import distributed
 from orchestrator.launch.failures import describe_failure
 from orchestrator.launch.lanes import BROKER_NAMESPACE
 from orchestrator.planning.run_plan import Assignment
-from orchestrator.training.context import Verdict, WorkerContext, configure_process
+from orchestrator.training.context import (
+    Verdict,
+    WorkerContext,
+    configure_process,
+    describe_device,
+)
 from orchestrator.training.loop import train
 
 
@@ -126,18 +131,13 @@ class _Worker:
         self._stop.set()
 
     def _facts(self) -> dict[str, Any]:
-        cuda = self._device.type == "cuda"
         return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "world_size": self._world_size,
             "threads": torch.get_num_threads(),
-            # A str of its own kind, whose unpickling would import torch in the broker: 3 s.
-            "torch": str(torch.__version__),
-            "cuda": torch.version.cuda or "",
-            "cudnn": str(torch.backends.cudnn.version() or "") if cuda else "",
-            "device": torch.cuda.get_device_name(self._device) if cuda else "cpu",
             "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+            **describe_device(self._device),
         }
 
 

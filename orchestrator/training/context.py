@@ -46,6 +46,18 @@ class WorkerContext:
         return "stop" if flag.item() else "continue"
 
 
+def describe_device(device: torch.device) -> dict[str, str]:
+    """Versions and the device's name, as plain text for the records."""
+    cuda = device.type == "cuda"
+    return {
+        # A str of its own kind, whose unpickling would import torch elsewhere: 3 s.
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda or "",
+        "cudnn": str(torch.backends.cudnn.version() or "") if cuda else "",
+        "device": torch.cuda.get_device_name(device) if cuda else "cpu",
+    }
+
+
 def configure_process(*, threads: int, deterministic: str, device: torch.device) -> None:
     """Fix what is fixed for a process: threads, determinism, the precision of matrix products.
 

@@ -63,7 +63,7 @@ def train(assignment: Assignment, context: WorkerContext) -> Result:
         losses = _train_epoch(state, data, plan, context, epoch=epoch)
         if losses is None:
             return Result(status="stopped", metrics={}, weights_sha256="")
-        loss = _read_losses(losses, context, epoch=epoch)
+        loss = _read_losses(losses, [len(batch) for batch in batches], context, epoch=epoch)
         metrics, predictions = _validate(state, data, plan, context)
         metrics = {"train/loss": loss, "train/lr": max(rates), **metrics}
         _check_finite(metrics, epoch=epoch)
@@ -117,8 +117,17 @@ def _train_epoch(
     return losses
 
 
-def _read_losses(losses: list[Tensor], context: WorkerContext, *, epoch: int) -> float:
-    """Mean loss of the epoch's steps, the one moment at which an epoch waits for the device."""
+def _read_losses(
+    losses: list[Tensor], sizes: list[int], context: WorkerContext, *, epoch: int
+) -> float:
+    """Mean loss of the epoch's images, the one moment at which an epoch waits for the device.
+
+    Args:
+        losses: This worker's weighted loss of every step.
+        sizes: Images of all workers in every step: the last one may have fewer.
+        context: This worker.
+        epoch: Counted from 1.
+    """
     values = torch.stack(losses)
     if context.world_size > 1:
         distributed.all_reduce(values)
@@ -131,7 +140,8 @@ def _read_losses(losses: list[Tensor], context: WorkerContext, *, epoch: int) ->
             f"(step {(epoch - 1) * len(losses) + step + 1} of the run); "
             "a smaller optimizer.lr or a longer schedule.warmup_epochs may help"
         )
-    return float(values.mean())
+    weights = torch.tensor(sizes, dtype=torch.float64, device=values.device)
+    return float((values.double() * weights).sum() / weights.sum())
 
 
 def _check_finite(metrics: Mapping[str, float], *, epoch: int) -> None:

@@ -109,7 +109,7 @@ def test_storage_that_cannot_be_written_exits_3(
 
     assert run_command_line(["run", spec]) == 3
     error = capsys.readouterr().err
-    assert "small.yaml" in error
+    assert error.startswith("storage_path: cannot write to ")
     assert error.count("\n") == 1
 
 
@@ -149,6 +149,7 @@ def test_a_run_number_outside_the_plan_exits_2(
     [
         (["run", "small.yaml", "--json"], "--json goes with --dry-run"),
         (["run", "small.yaml", "--run", "2"], "--run goes with --in-process"),
+        (["run", "small.yaml", "--dry-run", "--in-process"], "it does not go with --dry-run"),
         (["train", "small.yaml"], "No such command 'train'"),
     ],
 )
@@ -159,6 +160,24 @@ def test_options_that_do_not_belong_exit_2(
     assert spec == "small.yaml"
     assert run_command_line(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plan", "--fast-dev-run", "small.yaml"],
+        ["plan", "small.yaml", "--fast-dev-run"],
+        ["plan", "--fast-dev-run", "1", "small.yaml"],
+        ["plan", "--fast-dev-run=1", "small.yaml"],
+    ],
+)
+def test_the_number_of_a_quick_try_is_optional(
+    spec: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--fast-dev-run` before the file does not take the file for its number."""
+    assert spec == "small.yaml"
+    assert run_command_line(arguments) == 0
+    assert "  runs       2" in capsys.readouterr().out
 
 
 def test_compare_of_an_unknown_name_exits_2(

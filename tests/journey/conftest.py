@@ -123,14 +123,18 @@ def processes_of(folder: str) -> list[str]:
     return [command for command in found if command]
 
 
-def wait_for_text(path: Path, text: str, *, timeout_s: float = 200) -> None:
-    """Wait until a file holds a text, as another process writes it."""
+def wait_for(happened: Callable[[], bool], *, timeout_s: float = 200) -> None:
+    """Wait until something has happened in another process."""
     deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if path.exists() and text in path.read_text():
-            return
+    while not happened():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"it has not happened within {timeout_s} s")
         time.sleep(0.1)
-    raise TimeoutError(f"{path} has no {text!r} after {timeout_s} s")
+
+
+def wait_for_text(path: Path, text: str) -> None:
+    """Wait until a file holds a text, as another process writes it."""
+    wait_for(lambda: path.exists() and text in path.read_text())
 
 
 def interrupt(process: "subprocess.Popen[str]") -> None:

@@ -16,6 +16,7 @@ from tests.journey.conftest import (
     interrupt,
     mlflow_runs,
     processes_of,
+    wait_for,
     wait_for_text,
 )
 
@@ -59,6 +60,22 @@ def test_ctrl_c_keeps_what_was_done(
     assert {"FINISHED", "KILLED"} <= statuses
     compared = orchestrate("compare", "small")
     assert "the search was stopped" in compared.out
+
+
+def test_ctrl_c_while_ray_starts_leaves_nothing(
+    start: Start, small_spec: str, storage: Path
+) -> None:
+    """Interrupted before there is a lane, Ray's half-started processes are ended too."""
+    process = start("run", small_spec)
+    wait_for(lambda: any(b"raylet" in command for command in _commands(process.pid)))
+
+    interrupt(process)
+    _, err = process.communicate(timeout=100)
+
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert processes_of(str(storage)) == []
+    assert '"status": "stopped"' in (storage / "small" / "1" / "journal.jsonl").read_text()
 
 
 def test_a_second_ctrl_c_ends_at_once(start: Start, small_spec: str, storage: Path) -> None:
@@ -119,6 +136,17 @@ def test_a_killed_driver_leaves_no_run_running(
 def _lane_worker(driver: int) -> int:
     """The process of a lane, which Ray names after its class."""
     for process in list_descendants(driver):
-        if b"RayTrainWorker" in Path(f"/proc/{process}/cmdline").read_bytes():
+        if b"RayTrainWorker" in _command(process):
             return process
     raise LookupError("no lane's worker is running")
+
+
+def _commands(driver: int) -> list[bytes]:
+    return [_command(process) for process in list_descendants(driver)]
+
+
+def _command(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""

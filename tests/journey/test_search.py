@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -117,16 +118,52 @@ def test_failed_runs_are_named_and_the_others_go_on(
 
 
 def test_where_every_run_fails_the_first_cause_is_shown(
-    orchestrate: Orchestrate, small_spec: str
+    orchestrate: Orchestrate, small_spec: str, storage: Path, running_ray: str
 ) -> None:
-    """A lone run that fails in this process exits 4 with its cause on standard error."""
+    """On lanes: exit status 4, the cause once on standard error, the traceback's file named."""
+    ran = orchestrate(
+        "run",
+        small_spec,
+        "loss.label_smoothing=0",
+        "optimizer.lr=1e30",
+        RAY_ADDRESS=running_ray,
+    )
+
+    assert ran.status == 4
+    last = ran.err.strip().splitlines()[-1]
+    assert last.startswith("every run failed; the first, small/1/seed=0: the loss turned to ")
+    assert "Traceback" not in ran.err
+    assert "the whole traceback is in " in ran.out
+    assert "no run has finished" in orchestrate("compare", "small").out
+    assert set(mlflow_runs(storage).values()) == {"FAILED"}
+
+
+def test_in_process_the_exception_comes_through(
+    orchestrate: Orchestrate, small_spec: str, storage: Path
+) -> None:
+    """A run that fails in this process exits 4 with its cause, and is recorded as failed."""
     ran = orchestrate(
         "run", small_spec, "--in-process", "loss.label_smoothing=0", "optimizer.lr=1e30"
     )
 
     assert ran.status == 4
     assert ran.err.startswith("the loss turned to ")
-    assert "Traceback" not in ran.err
+    assert set(mlflow_runs(storage).values()) == {"FAILED"}
+
+
+def test_a_lane_that_cannot_start_is_no_endless_wait(
+    orchestrate: Orchestrate, small_spec: str, tmp_path: Path
+) -> None:
+    """A GPU that is listed but cannot be used fails the search with the cause."""
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'GPU 0: A100 (UUID: x)'\n")
+    program.chmod(0o755)
+
+    ran = orchestrate("run", small_spec, PATH=f"{program.parent}:{os.environ['PATH']}")
+
+    assert ran.status == 4
+    assert "lane 0 died 3 times before it could train: " in ran.err
 
 
 def test_a_quick_try_records_nothing(

@@ -43,7 +43,7 @@ def test_runs_are_assigned_in_order_and_their_endings_returned(
     """One lane takes run after run; whoever submitted them gets the endings in their order."""
 
     async def scene() -> list[dict[str, Any]]:
-        broker = Broker(str(tmp_path))
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         submitted = asyncio.create_task(broker.train(plans))
         await broker.join("lane 0", "first", {})
         for index in range(3):
@@ -72,7 +72,7 @@ def test_a_report_is_in_the_journal_when_it_returns(
     """A worker that has been answered can die: what it said is on the disk."""
 
     async def scene() -> None:
-        broker = Broker(str(tmp_path))
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         _ = asyncio.create_task(broker.train(plans[:1]))  # noqa: RUF006
         await broker.join("lane 0", "first", {})
         run = run_of(await broker.next_assignment("lane 0", "first", 0))
@@ -89,7 +89,7 @@ def test_every_rank_of_a_lane_gets_the_same_assignment(
     """Two ranks that ask for the n-th assignment train the same run, which begins once."""
 
     async def scene() -> None:
-        broker = Broker(str(tmp_path))
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         _ = asyncio.create_task(broker.train(plans))  # noqa: RUF006
         await broker.join("lane 0", "first", {})
         both = [await broker.next_assignment("lane 0", "first", 0) for _ in range(2)]
@@ -105,11 +105,11 @@ def test_a_lane_that_died_gets_its_run_again(
     """After a restart the interrupted run comes first, as the next attempt."""
 
     async def scene() -> None:
-        broker = Broker(str(tmp_path))
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         _ = asyncio.create_task(broker.train(plans))  # noqa: RUF006
         await broker.join("lane 0", "first", {})
         await broker.next_assignment("lane 0", "first", 0)
-        await broker.charge("lane 0")
+        await broker.charge("lane 0", "SIGKILL")
         await broker.join("lane 0", "second", {})
         text = await broker.next_assignment("lane 0", "second", 0)
         assert run_of(text) == "demo/1/seed=0"
@@ -124,13 +124,13 @@ def test_a_run_that_kills_its_lane_three_times_is_failed(
     """The third charge ends the run; the lane goes on with the next one."""
 
     async def scene() -> list[dict[str, Any]]:
-        broker = Broker(str(tmp_path))
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         submitted = asyncio.create_task(broker.train(plans[:2]))
         for death in range(MAX_CHARGES):
             await broker.join("lane 0", f"life {death}", {})
             run = run_of(await broker.next_assignment("lane 0", f"life {death}", 0))
             assert run == "demo/1/seed=0"
-            await broker.charge("lane 0")
+            await broker.charge("lane 0", "SIGKILL")
         await broker.join("lane 0", "last", {})
         run = run_of(await broker.next_assignment("lane 0", "last", 0))
         await broker.finish("lane 0", "last", run, FINISHED)
@@ -149,13 +149,13 @@ def test_a_death_is_charged_to_its_own_lane(
     """Neighbours that restart with the dead one lose no try, however often it dies."""
 
     async def scene() -> str:
-        broker = Broker(str(tmp_path))
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         _ = asyncio.create_task(broker.train(plans[:2]))  # noqa: RUF006
         for death in range(MAX_CHARGES):
             for lane in ("lane 0", "lane 1"):
                 await broker.join(lane, f"life {death}", {})
                 await broker.next_assignment(lane, f"life {death}", 0)
-            await broker.charge("lane 0")
+            await broker.charge("lane 0", "SIGKILL")
         await broker.join("lane 0", "last", {})
         await broker.join("lane 1", "last", {})
         return run_of(await broker.next_assignment("lane 1", "last", 0))
@@ -169,7 +169,7 @@ def test_what_a_dead_generation_says_is_ignored(
     """A worker that outlives its group neither reports nor ends a run, and is sent home."""
 
     async def scene() -> None:
-        broker = Broker(str(tmp_path))
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         _ = asyncio.create_task(broker.train(plans))  # noqa: RUF006
         await broker.join("lane 0", "first", {})
         run = run_of(await broker.next_assignment("lane 0", "first", 0))
@@ -188,7 +188,7 @@ def test_stop_ends_what_waits_and_asks_what_runs(
     """After a stop nothing new begins, the running one hears of it at its next report."""
 
     async def scene() -> list[dict[str, Any]]:
-        broker = Broker(str(tmp_path))
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         submitted = asyncio.create_task(broker.train(plans))
         await broker.join("lane 0", "first", {})
         run = run_of(await broker.next_assignment("lane 0", "first", 0))
@@ -211,7 +211,7 @@ def test_what_is_submitted_after_a_stop_ends_at_once(
     """Tune's next client does not wait for a lane that will not come."""
 
     async def scene() -> list[dict[str, Any]]:
-        broker = Broker(str(tmp_path))
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         await broker.stop()
         return await broker.train(plans[:1])
 
@@ -224,7 +224,7 @@ def test_without_a_lane_left_every_run_fails_with_the_cause(
     """A search whose jobs have ended does not wait for ever."""
 
     async def scene() -> list[dict[str, Any]]:
-        broker = Broker(str(tmp_path))
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         submitted = asyncio.create_task(broker.train(plans[:2]))
         await asyncio.sleep(0)
         await broker.fail("the job ended: no room")
@@ -237,7 +237,7 @@ def test_abandoned_runs_are_stopped(tmp_path: Path, plans: list[dict[str, Any]])
     """What does not stop in time is given an ending all the same."""
 
     async def scene() -> list[dict[str, Any]]:
-        broker = Broker(str(tmp_path))
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         submitted = asyncio.create_task(broker.train(plans[:1]))
         await broker.join("lane 0", "first", {})
         await broker.next_assignment("lane 0", "first", 0)
@@ -260,7 +260,7 @@ def test_a_run_submitted_twice_is_trained_once(
     """The driver queues the first runs, Tune asks for them again: one training, two answers."""
 
     async def scene() -> tuple[Any, Any]:
-        broker = Broker(str(tmp_path))
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         early = asyncio.create_task(broker.train(plans[:1]))
         late = asyncio.create_task(broker.train(plans[:1]))
         await broker.join("lane 0", "first", {})
@@ -280,7 +280,7 @@ def test_a_stop_reaches_a_lane_that_comes_back(
     """A run whose lane died while everything was stopping is stopped, not tried again."""
 
     async def scene() -> list[dict[str, Any]]:
-        broker = Broker(str(tmp_path))
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         submitted = asyncio.create_task(broker.train(plans[:1]))
         await broker.join("lane 0", "first", {})
         await broker.next_assignment("lane 0", "first", 0)
@@ -289,3 +289,43 @@ def test_a_stop_reaches_a_lane_that_comes_back(
         return await submitted
 
     assert play(scene())[0]["status"] == "stopped"
+
+
+def test_a_lane_that_cannot_begin_fails_the_search_with_its_cause(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """A lane whose processes die before they join is not started for ever."""
+
+    async def scene() -> list[dict[str, Any]]:
+        broker = Broker(str(tmp_path), ["lane 0"])
+        submitted = asyncio.create_task(broker.train(plans))
+        await asyncio.sleep(0)
+        for _ in range(MAX_CHARGES):
+            await broker.charge("lane 0", "RuntimeError: Found no NVIDIA driver")
+        return await submitted
+
+    assert {ending["error"] for ending in play(scene())} == {
+        "lane 0 died 3 times before it could train: RuntimeError: Found no NVIDIA driver"
+    }
+
+
+def test_another_lane_takes_over_what_one_leaves_behind(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """A job that ends alone loses no run; when the last one goes, all fail with the cause."""
+
+    async def scene() -> tuple[str, list[dict[str, Any]]]:
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
+        submitted = asyncio.create_task(broker.train(plans[:1]))
+        await broker.join("lane 0", "first", {})
+        await broker.next_assignment("lane 0", "first", 0)
+        await broker.leave(["lane 0"], "the job ended")
+        await broker.join("lane 1", "first", {})
+        again = run_of(await broker.next_assignment("lane 1", "first", 0))
+        await broker.leave(["lane 1"], "the job ended, too")
+        return again, await submitted
+
+    again, endings = play(scene())
+
+    assert again == "demo/1/seed=0"
+    assert [ending["error"] for ending in endings] == ["the job ended, too"]

@@ -29,7 +29,7 @@ def test_hidden_gpus_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_visible_gpus_bound_the_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Of three GPUs that the driver lists, two that are visible count."""
+    """Of three GPUs that the driver lists, those that are visible count; -1 hides all."""
     program = tmp_path / "nvidia-smi"
     program.write_text('#!/bin/sh\nfor i in 0 1 2; do echo "GPU $i: A100 (UUID: x)"; done\n')
     program.chmod(0o755)
@@ -38,8 +38,10 @@ def test_visible_gpus_bound_the_count(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     everything = look().gpus
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
+    two = look().gpus
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
 
-    assert (everything, look().gpus) == (3, 2)
+    assert (everything, two, look().gpus) == (3, 2, 0)
 
 
 def test_an_address_where_no_ray_answers_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+from orchestrator.launch.processes import kill_naming
 
 TREE = """
 import subprocess, sys, time
@@ -36,3 +39,17 @@ def test_children_and_their_children_are_killed() -> None:
     )
 
     assert said.stdout.split() == ["True", "-9", "gone"]
+
+
+def test_processes_are_found_by_what_their_command_line_names(tmp_path: Path) -> None:
+    """Of two processes only the one that names the folder is killed."""
+    code = "import time; time.sleep(600)"
+    ours = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    other = subprocess.Popen([sys.executable, "-c", code, "elsewhere"])
+
+    kill_naming(str(tmp_path))
+
+    assert ours.wait(60) == -9
+    assert other.poll() is None
+    other.kill()
+    other.wait(60)
