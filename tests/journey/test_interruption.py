@@ -78,6 +78,7 @@ def test_ctrl_c_while_ray_starts_leaves_nothing(
     assert '"status": "stopped"' in (storage / "small" / "1" / "journal.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_at_once(start: Start, small_spec: str, storage: Path) -> None:
     """Twice leaves no process, and the next command finds nothing running."""
     process = start("run", small_spec, "search.seeds=20", "training.epochs=2000")

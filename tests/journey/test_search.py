@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.journey.conftest import Orchestrate, digests, mlflow_runs, processes_of
 
@@ -151,6 +152,7 @@ def test_in_process_the_exception_comes_through(
     assert set(mlflow_runs(storage).values()) == {"FAILED"}
 
 
+@pytest.mark.slow
 def test_a_lane_that_cannot_start_is_no_endless_wait(
     orchestrate: Orchestrate, small_spec: str, tmp_path: Path
 ) -> None:
