@@ -72,7 +72,11 @@ def resolve_search(
         lanes=lanes,
         cluster_text=_describe_cluster(cluster),
         caveat=confounded_reason(spec.spaces, keys.search.metric),
-        notes=(*spec.notes, *_idle_notes(lanes, runs=len(runs))),
+        notes=(
+            *spec.notes,
+            *_baseline_notes(keys, settings=len(settings)),
+            *_idle_notes(keys, lanes, runs=len(runs)),
+        ),
         spec_text=spec.text,
     )
 
@@ -126,14 +130,26 @@ def _describe_cluster(cluster: Cluster) -> str:
     return f"{machines}, {word_count(cluster.cpus, 'CPU')}, {gpus}"
 
 
-def _idle_notes(lanes: LanePlan, *, runs: int) -> list[str]:
-    if not lanes.idle_gpus:
+def _baseline_notes(keys: Keys, *, settings: int) -> list[str]:
+    drawn = keys.search.num_trials
+    if drawn is None or settings == drawn:
         return []
-    key = (
-        "resources.num_workers, for several GPUs per run,"
-        if lanes.lanes == runs
-        else "search.max_concurrent or resources.gpus_per_worker"
-    )
-    if lanes.idle_gpus == 1:
-        return [f"1 GPU stays idle; {key} would use it"]
-    return [f"{lanes.idle_gpus} GPUs stay idle; {key} would use them"]
+    return [
+        f"the baseline is none of the {word_count(drawn, 'setting')} drawn; it comes on top"
+    ]
+
+
+def _idle_notes(keys: Keys, lanes: LanePlan, *, runs: int) -> list[str]:
+    count = lanes.idle_gpus
+    if not count:
+        return []
+    stay = "1 GPU stays idle" if count == 1 else f"{count} GPUs stay idle"
+    if lanes.device == "cpu":
+        return [f"{stay}: resources.gpus_per_worker is 0"]
+    if lanes.lanes == runs:
+        key = "resources.num_workers, for several GPUs per run,"
+    elif lanes.lanes == keys.search.max_concurrent:
+        key = "a higher search.max_concurrent"
+    else:
+        key = "another resources.num_workers or resources.cpus_per_worker"
+    return [f"{stay}; {key} would use {'it' if count == 1 else 'them'}"]

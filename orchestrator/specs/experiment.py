@@ -15,6 +15,7 @@ from orchestrator.specs.validation import check_values
 
 _SEEDS = 2**32
 _LONGEST_NAME = 64
+_MLFLOWS = ("mlflow", "mlflow.db", "mlflow.db-wal", "mlflow.db-shm", "mlflow-artifacts")
 
 
 def _plain_name(name: str) -> str:
@@ -23,6 +24,12 @@ def _plain_name(name: str) -> str:
         raise refuse(
             "must be up to 64 letters, digits, '.', '_' or '-', the first a letter or digit "
             f"(got {name!r})"
+        )
+    # A disk may not tell capitals from small letters.
+    if name.lower() in _MLFLOWS:
+        raise refuse(
+            f"is the name of MLflow's store beside the experiments (got {name!r}); "
+            "choose another"
         )
     return name
 

@@ -158,7 +158,7 @@ class _TreeReader:
         except ValueError as error:
             self._refuse(position, f"{error} (got {text!r})", key)
             return
-        # A server's address may hold a password: records keep the variable that it is in.
+        # A server's address may be one user's own: records keep the variable that it is in.
         is_server = key == "tracking.uri" and not expanded.startswith("sqlite:")
         self._reading.put(key, expanded, written=text if is_server else None)
 

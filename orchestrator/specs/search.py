@@ -149,8 +149,9 @@ class SearchSpec(Section):
     """How settings are chosen: `grid` trains every combination, `random` draws them; grids are
     multiplied with what is drawn. Unset: `grid`, which needs every space to be a grid."""
     num_trials: Annotated[int, Field(ge=1)] | None = None
-    """Settings to train in all (count, >= 1), a multiple of the combinations of the grids; each
-    is trained on every seed. Required with `random`, refused where every space is a grid."""
+    """Settings drawn (count, >= 1), grids multiplied in: a multiple of their combinations. Each
+    is trained on every seed; a baseline that is not among them comes on top. Required with
+    `random`, refused where every space is a grid."""
     seeds: Annotated[int, Field(ge=1)] = 1
     """Trainings per setting (count, >= 1): 5 means seed, seed + 1, ... seed + 4."""
     metric: Literal["val/accuracy", "val/nll", "train/loss"] = "val/accuracy"

@@ -4,10 +4,13 @@ A section is closed and computes nothing: what None stands for is decided while 
 the machines are known, so that a spec means the same on every machine.
 """
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+_PASSWORD = re.compile(r"[\w+.-]+://[^/?#]*:[^/?#]*@")
 
 
 class Section(BaseModel):
@@ -28,6 +31,12 @@ def refuse(text: str, *, key: str = "") -> PydanticCustomError:
 
 
 def _known_store(uri: str) -> str:
+    if _PASSWORD.match(uri):
+        # The address is not repeated: it would be printed, password and all.
+        raise refuse(
+            "holds a password; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
+            "instead"
+        )
     if uri.startswith(("http://", "https://", "sqlite:///")):
         return uri
     reason = "file stores are not supported" if uri.startswith("file:") else "no such store"
@@ -137,8 +146,9 @@ class TrainingSpec(Section):
     epochs: Annotated[int, Field(ge=1)]
     """Passes over the training set (count, >= 1)."""
     select: Literal["last", "best"] = "last"
-    """Which epoch's weights and metrics count: the `last`, or the `best` by search.metric,
-    which is optimistic, as it is chosen on the images that it is scored on."""
+    """Which epoch's metrics count: those of the `last`, or of the `best` by search.metric,
+    which is optimistic, as it is chosen on the images that it is scored on. The weights that
+    are recorded, by their digest, are the last epoch's either way."""
 
 
 class FineTuneSpec(Section):
@@ -160,8 +170,9 @@ class ResourcesSpec(Section):
     cpus_per_worker: Annotated[int, Field(ge=1)] = 1
     """CPU cores and threads per worker (count, >= 1). Float sums, hence the numbers, depend on
     it."""
-    gpus_per_worker: Annotated[int, Field(ge=0)] | None = None
-    """GPUs per worker (count, >= 0). Unset: 1 where there is a GPU, else 0."""
+    gpus_per_worker: Annotated[int, Field(ge=0, le=1)] | None = None
+    """GPUs per worker (count, 0 or 1). Unset: 1 where there is a GPU, else 0. Several GPUs
+    for one run are several workers: resources.num_workers."""
 
 
 class TrackingSpec(Section):
@@ -169,7 +180,8 @@ class TrackingSpec(Section):
 
     uri: Annotated[str, AfterValidator(_known_store)] | None = None
     """Address of MLflow's store: `sqlite:///PATH`, relative to the YAML file, or a server's
-    http address. Unset: an SQLite file under storage_path."""
+    http address, without a password: MLflow takes it from MLFLOW_TRACKING_USERNAME and
+    MLFLOW_TRACKING_PASSWORD. Unset: an SQLite file under storage_path."""
 
 
 class CheckpointSpec(Section):

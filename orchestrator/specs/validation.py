@@ -29,6 +29,12 @@ _MUST_BE: Mapping[str, str] = {
     "less_than_equal": "at most {le}",
 }
 
+_NOT_BUILT_GPUS: Mapping[tuple[str, type], str] = {
+    ("int_type", float): "fractions of a GPU are not built yet (got {})",
+    ("less_than_equal", int): "more than 1 is not built yet (got {}); use "
+    "resources.num_workers for several GPUs per run",
+}
+
 
 @dataclass(frozen=True)
 class Issue:
@@ -57,8 +63,8 @@ def _explain(detail: ErrorDetails, model: type[Section]) -> Issue:
         return Issue(key, "required key is missing")
     if kind == "literal_error":
         return Issue(key, explain_wrong_word(key, value, options_of(list_fields(model)[key])))
-    if kind == "int_type" and isinstance(value, float) and key == "resources.gpus_per_worker":
-        return Issue(key, f"fractions of a GPU are not built yet (got {value})")
+    if key == "resources.gpus_per_worker" and (kind, type(value)) in _NOT_BUILT_GPUS:
+        return Issue(key, _NOT_BUILT_GPUS[kind, type(value)].format(value))
     wanted = _MUST_BE[kind].format_map({name: _short(bound) for name, bound in context.items()})
     return Issue(key, f"must be {wanted} (got {value_text(value)}){_advice(key, kind, value)}")
 

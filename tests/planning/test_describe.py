@@ -108,10 +108,10 @@ def test_searched_batch_sizes_are_given_as_a_range(make_plan: MakePlan) -> None:
 
 
 def test_gpus_rates_and_notes_are_named(make_plan: MakePlan) -> None:
-    """Two GPUs per worker, a rate for the head, an idle GPU, a metric's caveat."""
+    """A GPU for each worker, a rate for the head, an idle GPU, a metric's caveat."""
     plan = make_plan(
         cluster=Cluster(nodes=(Node(name="a", cpus=4, gpus=3),), address="10.0.0.1:6379"),
-        resources={"gpus_per_worker": 2},
+        resources={"num_workers": 2},
         fine_tune={"backbone_lr": 0.001, "head_lr": 0.1},
         data={"label_noise": {"grid": [0.0, 0.2]}},
         search={"metric": "train/loss", "allow_confounded_metric": True},
@@ -120,7 +120,7 @@ def test_gpus_rates_and_notes_are_named(make_plan: MakePlan) -> None:
 
     text = describe_plan(plan, width=1000)
 
-    assert find_row(text, "lanes") == "1, each 1 worker with 1 thread on 2 GPUs"
+    assert find_row(text, "lanes") == "1, each 2 workers with 1 thread on 1 GPU"
     assert find_row(text, "machine") == (
         "Ray at 10.0.0.1:6379: 1 node, 4 CPUs, 3 GPUs; deterministic: false"
     )
@@ -131,7 +131,8 @@ def test_gpus_rates_and_notes_are_named(make_plan: MakePlan) -> None:
         plan.caveat,
     ]
     assert plan.notes == (
-        "1 GPU stays idle; search.max_concurrent or resources.gpus_per_worker would use it",
+        "1 GPU stays idle; another resources.num_workers or resources.cpus_per_worker would "
+        "use it",
     )
 
 

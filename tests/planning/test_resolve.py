@@ -156,9 +156,7 @@ def test_gpus_are_left_alone_where_none_is_asked_for(make_plan: MakePlan) -> Non
     plan = make_plan(cluster=TWO_GPUS, resources={"gpus_per_worker": 0}, loss=GRID)
 
     assert (plan.lanes.device, plan.runs[0].numbers.deterministic) == ("cpu", "true")
-    assert plan.notes == (
-        "2 GPUs stay idle; resources.num_workers, for several GPUs per run, would use them",
-    )
+    assert plan.notes == ("2 GPUs stay idle: resources.gpus_per_worker is 0",)
 
 
 def test_an_idle_gpu_is_named_with_the_key_that_uses_it(make_plan: MakePlan) -> None:
@@ -170,10 +168,25 @@ def test_an_idle_gpu_is_named_with_the_key_that_uses_it(make_plan: MakePlan) -> 
     assert single.notes == (
         "1 GPU stays idle; resources.num_workers, for several GPUs per run, would use it",
     )
-    assert held.notes == (
-        "1 GPU stays idle; search.max_concurrent or resources.gpus_per_worker would use it",
+    assert held.notes == ("1 GPU stays idle; a higher search.max_concurrent would use it",)
+    few_cpus = Cluster(nodes=(Node(name="here", cpus=1, gpus=3),))
+    assert make_plan(cluster=few_cpus, loss=GRID).notes == (
+        "2 GPUs stay idle; another resources.num_workers or resources.cpus_per_worker would "
+        "use them",
     )
     assert full.notes == ()
+
+
+def test_a_baseline_that_was_not_drawn_comes_on_top(make_plan: MakePlan) -> None:
+    """Two rates are drawn, three are trained; a grid's own baseline needs no word."""
+    plan = make_plan(
+        optimizer={"lr": {"uniform": [0.1, 0.2]}},
+        search={"algorithm": "random", "num_trials": 2, "baseline": {"lr": 0.15}},
+    )
+
+    assert len(plan.settings) == 3
+    assert plan.notes == ("the baseline is none of the 2 settings drawn; it comes on top",)
+    assert make_plan(loss=GRID).notes == ()
 
 
 def test_workers_and_threads_belong_to_the_numbers(make_plan: MakePlan) -> None:

@@ -83,15 +83,27 @@ def test_only_paths_expand(load: Load) -> None:
     assert load("description: costs ${5} or $HOME\n").keys.description == "costs ${5} or $HOME"
 
 
+def test_a_password_is_refused_and_not_repeated(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even from a variable: it would be kept with every record."""
+    monkeypatch.setenv("PASSWORD", "secret")
+
+    assert refused("tracking: {uri: 'http://me:${PASSWORD}@host'}\n") == (
+        "x.yaml:5:17: tracking.uri: holds a password; set MLFLOW_TRACKING_USERNAME and "
+        "MLFLOW_TRACKING_PASSWORD instead",
+    )
+
+
 def test_records_show_files_in_full_and_servers_as_written(
     load: Load, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The recorded text loads from anywhere, and holds no password from the environment."""
-    monkeypatch.setenv("PASSWORD", "secret")
+    """The recorded text loads from anywhere, and keeps a server in the user's variable."""
+    monkeypatch.setenv("SERVER", "me@host:5000")
 
-    server = load("tracking: {uri: 'http://me:${PASSWORD}@host'}\n")
+    server = load("tracking: {uri: 'http://${SERVER}'}\n")
     file = load("tracking: {uri: 'sqlite:///m.db'}\nstorage_path: out\n")
 
-    assert server.keys.tracking.uri == "http://me:secret@host"
-    assert "uri: http://me:${PASSWORD}@host\n" in server.text
+    assert server.keys.tracking.uri == "http://me@host:5000"
+    assert "uri: http://${SERVER}\n" in server.text
     assert f"uri: sqlite:///{folder}/m.db\nstorage_path: {folder}/out\n" in file.text

@@ -93,6 +93,12 @@ def test_every_section_says_what_it_is() -> None:
         ("resources.cpus_per_worker", "0", "must be at least 1 (got 0)"),
         ("resources.gpus_per_worker", "-1", "must be at least 0 (got -1)"),
         ("resources.gpus_per_worker", "0.5", "fractions of a GPU are not built yet (got 0.5)"),
+        (
+            "resources.gpus_per_worker",
+            "2",
+            "more than 1 is not built yet (got 2); use resources.num_workers for several GPUs "
+            "per run",
+        ),
         ("resources.num_workers", "1.5", "must be a whole number (got 1.5)"),
         ("search.seeds", "0", "must be at least 1 (got 0)"),
         ("search.max_concurrent", "0", "must be at least 1 (got 0)"),
@@ -103,6 +109,12 @@ def test_every_section_says_what_it_is() -> None:
             "file:///x",
             "file stores are not supported (got 'file:///x'); use 'sqlite:///PATH' or an http "
             "address",
+        ),
+        (
+            "tracking.uri",
+            "http://me:x@host",
+            "holds a password; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
+            "instead",
         ),
         (
             "tracking.uri",
@@ -130,6 +142,15 @@ def test_names_are_folders_on_every_system(refused: Refused, name: str) -> None:
     assert refused("", f"name='{name}'") == (
         f"""override "name='{name}'": name: must be up to 64 letters, digits, '.', '_' or """
         f"'-', the first a letter or digit (got '{name}')",
+    )
+
+
+@pytest.mark.parametrize("name", ["mlflow", "MLflow.db", "mlflow.db-wal", "mlflow-artifacts"])
+def test_names_of_mlflows_store_are_refused(refused: Refused, name: str) -> None:
+    """They lie in the same folder."""
+    assert refused("", f"name={name}") == (
+        f"override 'name={name}': name: is the name of MLflow's store beside the experiments "
+        f"(got '{name}'); choose another",
     )
 
 
