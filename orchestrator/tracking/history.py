@@ -131,6 +131,7 @@ class SearchHistory:
             seeds=tuple(plan["seeds"]),
             baseline=plan["baseline"],
             caveat=plan["caveat"],
+            limits=_word_limits(plan),
             runs=tuple(run.to_record(run_id) for run_id, run in self.runs.items()),
         )
 
@@ -161,6 +162,16 @@ class SearchHistory:
             self.status = entry["status"]
         elif kind == journal.ANSWER:
             self.answer = entry
+
+
+def _word_limits(plan: Mapping[str, Any]) -> str:
+    count: int | None = plan["runs"][0]["numbers"]["overfit_batches"]
+    if not count:
+        return ""
+    batches = "1 batch" if count == 1 else f"{count} batches"
+    return (
+        f"trained on the same {batches} in every epoch: a check of the code, not of the method"
+    )
 
 
 def read_search(folder: Path) -> SearchRecord:

@@ -3,18 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.planning.names import shorten_keys, word_value
+from orchestrator.planning.names import name_setting, word_setting, word_value
 from orchestrator.tracking.history import RunState
 from orchestrator.tracking.record import Scalar
 
 
 def child_name(run: RunState, *, outcome: float | None = None) -> str:
     """`label_smoothing=0.1 seed=2 → 0.956`, or the status of a run that did not finish."""
-    keys = shorten_keys(list(run.setting))
-    parts = [
-        f"{key}={word_value(v)}" for key, v in zip(keys, run.setting.values(), strict=True)
-    ]
-    name = " ".join([*parts, f"seed={run.seed}"])
+    name = f"{word_setting(run.setting)} seed={run.seed}".lstrip()
     if outcome is not None:
         return f"{name} → {outcome:.3f}"
     return f"{name} → {run.status}" if run.status in ("failed", "stopped") else name
@@ -22,11 +18,9 @@ def child_name(run: RunState, *, outcome: float | None = None) -> str:
 
 def setting_tags(run: RunState) -> dict[str, str]:
     """Each searched key in full, the whole setting, and the seed."""
-    keys = shorten_keys(list(run.setting))
-    pairs = zip(keys, run.setting.values(), strict=True)
     return {
         **{key: word_value(value) for key, value in run.setting.items()},
-        "orchestrator.setting": ",".join(f"{key}={word_value(value)}" for key, value in pairs),
+        "orchestrator.setting": name_setting(run.setting),
         "orchestrator.seed": str(run.seed),
     }
 

@@ -60,6 +60,8 @@ class SearchRecord:
     """The setting that all others are compared with; None where there is only one."""
     caveat: str
     """Why the metric is not a fair judge of the searched key; empty where it is one."""
+    limits: str
+    """What made this less than a whole training, in words; empty where nothing did."""
     runs: tuple[RunRecord, ...]
 
     @property

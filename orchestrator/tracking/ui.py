@@ -5,10 +5,9 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import quote
 
 from orchestrator.tracking.mlflow_ids import read_ids
-from orchestrator.tracking.saved_view import runs_filter, view_key
+from orchestrator.tracking.saved_view import view_key
 from orchestrator.tracking.store import artifact_folder, prepare_settings
 
 HOST = "127.0.0.1"
@@ -28,12 +27,11 @@ def link_to_search(folder: Path, base: str) -> str:
     ids = read_ids(folder)
     if ids is None:
         return base
-    label = f"{folder.parent.name}#{folder.name}"
-    # The search's own filter too: where the saved view is not taken, its runs are still found.
-    query = quote(runs_filter(label), safe="")
+    # No filter beside it: MLflow takes the saved view only where the address says nothing else.
+    key = view_key(f"{folder.parent.name}#{folder.name}")
     return (
-        f"{base}/#/experiments/{ids['experiment']}/runs?searchFilter={query}"
-        f"&viewStateShareKey={view_key(label)}&workflowType=machine_learning"
+        f"{base}/#/experiments/{ids['experiment']}/runs"
+        f"?viewStateShareKey={key}&workflowType=machine_learning"
     )
 
 

@@ -85,6 +85,20 @@ def test_a_search_becomes_a_record(make_search: MakeSearch) -> None:
     assert (waiting.status, waiting.history, waiting.duration_s) == ("waiting", (), 0.0)
 
 
+def test_a_record_says_that_it_trained_on_few_batches(make_search: MakeSearch) -> None:
+    """A plan that repeats two batches; a whole training has nothing to say."""
+    search = make_search()
+    search.begin()
+    assert read_search(search.folder).limits == ""
+    plan = search.plan.to_json()
+    plan["runs"][0]["numbers"]["overfit_batches"] = 2
+    search.book.append("search", plan=plan, owner={}, facts={})
+
+    assert read_search(search.folder).limits == (
+        "trained on the same 2 batches in every epoch: a check of the code, not of the method"
+    )
+
+
 def test_a_record_becomes_a_frame(make_search: MakeSearch) -> None:
     """One row per run, searched keys and metrics as columns."""
     search = make_search()
