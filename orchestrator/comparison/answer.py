@@ -121,6 +121,8 @@ def _round_below(number: float) -> float:
 def list_notes(summary: SearchSummary, *, record: SearchRecord) -> tuple[str, ...]:
     """What limits the answer, the gravest first."""
     notes = []
+    if record.limits:
+        notes.append(record.limits)
     if record.caveat:
         notes.append(record.caveat)
     if record.status != "finished":

@@ -11,29 +11,11 @@ def summary_to_csv(summary: SearchSummary) -> str:
     """One line per setting, one column per searched key; empty where there is no number."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    rows = [_flatten(summary, row) for row in summary.rows]
+    rows = summary.to_rows()
     writer.writerow(rows[0])
-    writer.writerows(row.values() for row in rows)
+    for row in rows:
+        writer.writerow((row | {"is_baseline": str(row["is_baseline"]).lower()}).values())
     return text.getvalue()
-
-
-def _flatten(summary: SearchSummary, row: SettingSummary) -> dict[str, Any]:
-    low, high = row.interval or (None, None)
-    difference_low, difference_high = row.difference_interval or (None, None)
-    return {
-        **{key: row.setting.get(key) for key in summary.keys},
-        "is_baseline": str(row.is_baseline).lower(),
-        "seeds_done": len(row.scores),
-        "seeds": row.num_seeds,
-        "mean": row.mean,
-        "low": low,
-        "high": high,
-        "sd": row.sd,
-        "difference": row.difference,
-        "difference_low": difference_low,
-        "difference_high": difference_high,
-        "verdict": row.verdict,
-    }
 
 
 def summary_to_json(summary: SearchSummary) -> dict[str, Any]:

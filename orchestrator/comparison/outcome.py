@@ -5,9 +5,12 @@ Tables, pictures and exports are all derived from these, so that they cannot dis
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.tracking.record import Setting
+
+if TYPE_CHECKING:
+    import pandas
 
 Interval = tuple[float, float]
 Verdict = Literal["better", "worse", "open"]
@@ -69,6 +72,34 @@ class SearchSummary:
     sentence: str
     notes: tuple[str, ...]
     """What limits the answer: missing seeds, one seed, an optimistic choice, a bent metric."""
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """A flat row per setting: each searched key in full, then every number, unrounded."""
+        return [self._to_row(row) for row in self.rows]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row per setting, with the columns of `to_rows`, as in the CSV."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_rows())
+
+    def _to_row(self, row: SettingSummary) -> dict[str, Any]:
+        low, high = row.interval or (None, None)
+        difference_low, difference_high = row.difference_interval or (None, None)
+        return {
+            **{key: row.setting.get(key) for key in self.keys},
+            "is_baseline": row.is_baseline,
+            "seeds_done": len(row.scores),
+            "seeds": row.num_seeds,
+            "mean": row.mean,
+            "low": low,
+            "high": high,
+            "sd": row.sd,
+            "difference": row.difference,
+            "difference_low": difference_low,
+            "difference_high": difference_high,
+            "verdict": row.verdict,
+        }
 
     @property
     def baseline(self) -> SettingSummary | None:

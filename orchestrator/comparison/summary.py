@@ -152,7 +152,9 @@ def _compare(
     return tuple(filled), differences.sd if len(baseline.scores) > 1 else None
 
 
-def _judge(interval: tuple[float, float] | None, *, maximize: bool) -> Verdict:
-    if interval is None or interval[0] <= 0 <= interval[1]:
+def _judge(interval: tuple[float, float] | None, *, maximize: bool) -> Verdict | None:
+    if interval is None:
+        return None
+    if interval[0] <= 0 <= interval[1]:
         return "open"
     return "better" if (interval[0] > 0) == maximize else "worse"

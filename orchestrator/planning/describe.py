@@ -29,7 +29,7 @@ def describe_plan(plan: SearchPlan, *, every_run: bool = False, width: int = 100
         ("judged by", _judge(plan)),
         ("results", str(plan.folder)),
         ("MLflow", plan.store_uri),
-        *(("note", note) for note in (*plan.notes, *([plan.caveat] if plan.caveat else []))),
+        *(("note", note) for note in _notes(plan)),
     ]
     lines = [
         f"{plan.name}#{plan.number}" + (f": {plan.description}" if plan.description else "")
@@ -121,6 +121,22 @@ def _training(plan: SearchPlan) -> str:
     parts.append(f"{numbers.optimizer.name}, {rate}, {numbers.schedule.name}")
     text = ", ".join(parts)
     return f"{text} (first setting)" if plan.is_search else text
+
+
+def _notes(plan: SearchPlan) -> list[str]:
+    numbers = plan.runs[0].numbers
+    notes = [*plan.notes, *([plan.caveat] if plan.caveat else [])]
+    if numbers.overfit_batches:
+        batches = _word_batches(numbers.overfit_batches)
+        notes.insert(0, f"trains on the same {batches} in every epoch")
+    if numbers.limit_batches:
+        batches = _word_batches(numbers.limit_batches)
+        notes.insert(0, f"a quick try: {batches} of one epoch, nothing is recorded")
+    return notes
+
+
+def _word_batches(number: int) -> str:
+    return "1 batch" if number == 1 else f"{number} batches"
 
 
 def _judge(plan: SearchPlan) -> str:

@@ -25,13 +25,18 @@ def word_value(value: Scalar) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def name_setting(setting: Mapping[str, Scalar]) -> str:
-    """`label_smoothing=0.1,lr=0.05`; empty for a setting without searched keys."""
+def word_setting(setting: Mapping[str, Scalar], *, separator: str = " ") -> str:
+    """`label_smoothing=0.1 lr=0.05`; empty for a setting without searched keys."""
     names = shorten_keys(list(setting))
-    return ",".join(
+    return separator.join(
         f"{name}={word_value(value)}"
         for name, value in zip(names, setting.values(), strict=True)
     )
+
+
+def name_setting(setting: Mapping[str, Scalar]) -> str:
+    """The setting as it stands in a run's name: `label_smoothing=0.1,lr=0.05`."""
+    return word_setting(setting, separator=",")
 
 
 def name_runs(runs: Iterable[tuple[Mapping[str, Scalar], int]]) -> list[str]:

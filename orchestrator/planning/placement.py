@@ -18,6 +18,7 @@ class LanePlan:
     cpus_per_worker: int
     """CPUs reserved for a worker, and its threads."""
     gpus_per_worker: int
+    """GPUs reserved for a worker; 0 trains it on CPUs."""
     device: Literal["cpu", "cuda"]
     deterministic: Literal["true", "warn", "false"]
     idle_gpus: int

@@ -36,6 +36,7 @@ class SearchPlan:
     notes: tuple[str, ...]
     """What to tell the user before anything starts."""
     spec_text: str
+    """The spec as one YAML text, kept with the records; it loads as the same spec."""
 
     @property
     def is_search(self) -> bool:

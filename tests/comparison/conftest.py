@@ -52,6 +52,7 @@ def _make_record(
         "seeds": tuple(range(len(columns[0][1]))),
         "baseline": columns[0][0] if len(columns) > 1 else None,
         "caveat": "",
+        "limits": "",
         "runs": tuple(runs),
     }
     return SearchRecord(**(values | changes))

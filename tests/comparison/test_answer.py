@@ -246,11 +246,14 @@ def test_a_search_that_did_not_end_well_says_so(
 def test_a_bent_metric_and_a_chosen_epoch_are_said(
     make_record: MakeRecord, smoothing: Smoothing
 ) -> None:
-    """The record's caveat comes first, the optimism of best epochs last."""
+    """What was no whole training comes first, then the caveat; best epochs come last."""
     columns = smoothing({0.0: BASELINE, 0.1: UP})
 
-    assert notes(make_record(columns, caveat="val/nll is bent", select="best")) == (
-        "val/nll is bent",
+    assert notes(
+        make_record(columns, caveat="it is bent", limits="2 batches", select="best")
+    ) == (
+        "2 batches",
+        "it is bent",
         "each run counts its best epoch, chosen by the same validation data: "
         "the values are optimistic",
     )

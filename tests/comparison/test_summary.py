@@ -181,13 +181,13 @@ def test_a_score_that_is_no_number_is_a_missing_one(
 def test_one_seed_has_means_and_differences_alone(
     make_record: MakeRecord, smoothing: Smoothing
 ) -> None:
-    """A single seed gives no interval and leaves every verdict open."""
+    """A single seed gives no interval and no verdict."""
     summary = summarize_search(make_record(smoothing({0.0: [0.9], 0.1: [0.95]})))
 
     row = summary.rows[1]
     assert (row.mean, row.interval, row.sd) == (0.95, None, None)
     assert row.difference == pytest.approx(0.05)
-    assert (row.difference_interval, row.verdict) == (None, "open")
+    assert (row.difference_interval, row.verdict) == (None, None)
     assert summary.sd_of_difference is None
 
 

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.planning.describe import describe_plan
+from orchestrator.planning.numbers import Limits
 from orchestrator.planning.resolve import resolve_search
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.specs.load import load_spec
@@ -147,3 +150,20 @@ def test_lines_fit_the_terminal(make_plan: MakePlan) -> None:
         "  settings   6: loss.label_smoothing = 0 (baseline), 0.05,",
         "             0.1, 0.15, 0.2, 0.25",
     ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "note"),
+    [
+        (Limits(overfit_batches=2), "trains on the same 2 batches in every epoch"),
+        (Limits(overfit_batches=1), "trains on the same 1 batch in every epoch"),
+        (Limits(fast_dev_run=3), "a quick try: 3 batches of one epoch, nothing is recorded"),
+        (Limits(fast_dev_run=1), "a quick try: 1 batch of one epoch, nothing is recorded"),
+    ],
+)
+def test_shortcuts_are_named(make_plan: MakePlan, limits: Limits, note: str) -> None:
+    """What is not the whole training says so, before all other notes."""
+    plan = make_plan(limits=limits)
+
+    assert find_row(describe_plan(plan), "note") == note
+    assert "  note " not in describe_plan(make_plan())

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.planning.names import name_runs, name_setting, shorten_keys, word_value
+from orchestrator.planning.names import (
+    name_runs,
+    name_setting,
+    shorten_keys,
+    word_setting,
+    word_value,
+)
 
 
 def test_keys_go_by_their_last_part() -> None:
@@ -49,6 +55,15 @@ def test_a_setting_is_named_by_its_keys_and_values() -> None:
 
     assert named == "label_smoothing=0.1,name=sgd"
     assert name_setting({}) == ""
+
+
+def test_a_setting_is_worded_for_a_line_of_text() -> None:
+    """Parted by blanks, or as asked; empty where nothing is searched."""
+    setting = {"loss.label_smoothing": 0.1, "optimizer.name": "sgd"}
+
+    assert word_setting(setting) == "label_smoothing=0.1 name=sgd"
+    assert word_setting(setting, separator="; ") == "label_smoothing=0.1; name=sgd"
+    assert word_setting({}) == ""
 
 
 def test_runs_are_named_by_setting_and_seed() -> None:
