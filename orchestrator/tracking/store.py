@@ -86,7 +86,7 @@ def open_store(uri: str) -> "MlflowClient":
     prepare_settings()
     path = store_path(uri)
     if path is not None and not path.exists():
-        _place_copy(_empty_store(), path)
+        _place_copy(_empty_store(path.parent), path)
     from mlflow import MlflowClient
 
     return MlflowClient(uri)
@@ -98,9 +98,8 @@ def artifact_folder(uri: str) -> Path | None:
     return path.with_name(f"{path.stem}-artifacts") if path else None
 
 
-def _empty_store() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orchestrator"
-    cache.mkdir(parents=True, exist_ok=True)
+def _empty_store(beside: Path) -> Path:
+    cache = _cache_folder(beside)
     empty = cache / f"mlflow-{version('mlflow')}.db"
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -110,6 +109,21 @@ def _empty_store() -> Path:
                 _make_store(made)
                 made.replace(empty)
     return empty
+
+
+def _cache_folder(beside: Path) -> Path:
+    """The user's cache, or a folder beside the store where no home can be written."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    try:
+        cache = home.expanduser() / "orchestrator"
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return cache
+    # RuntimeError: there is no home at all.
+    except (OSError, RuntimeError):
+        cache = beside / ".cache"
+        cache.mkdir(parents=True, exist_ok=True)
+        return cache
 
 
 def _make_store(path: Path) -> None:

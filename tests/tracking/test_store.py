@@ -1,5 +1,6 @@
 """The store: refused before anything starts, made once, sound for many at once."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import InfeasibleError
+from orchestrator.tracking.storage import list_searches
 from orchestrator.tracking.store import (
     artifact_folder,
     check_store,
@@ -129,3 +131,20 @@ def test_a_store_that_exists_is_opened(tmp_path: Path, cache_home: Path) -> None
 
     assert open_store(uri).get_experiment_by_name("kept").experiment_id == made
     assert cache_home.is_dir()
+
+
+def test_a_home_that_cannot_be_written_is_done_without(
+    tmp_path: Path, first_opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The empty store is then kept beside the store, in a folder that is no experiment."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "cache"))
+    beside = tmp_path / "runs" / ".cache"
+    beside.mkdir(parents=True)
+    for empty in (first_opened.cache / "orchestrator").glob("*.db"):
+        shutil.copyfile(empty, beside / empty.name)
+
+    open_store(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}").create_experiment("kept")
+
+    assert (beside / "lock").exists()
+    assert list_searches(tmp_path / "runs") == []
