@@ -31,7 +31,7 @@ check: $(DEV)  ## format, lint, types, import rules, spelling
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/codespell orchestrator tests benchmarks experiments *.md
+	$(BIN)/codespell orchestrator benchmarks experiments *.md
 
 fix: $(DEV)  ## mend format and what lint can mend
 	$(BIN)/ruff check --fix .

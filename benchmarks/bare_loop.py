@@ -1,10 +1,10 @@
-"""The rival: the demo's trainings as a hand-written PyTorch loop, one process, one after another.
+"""The rival: the demo's trainings as a hand-written PyTorch loop, one process, one by one.
 
 Only the random numbers are shared with the tool, so that both train the very same networks; the
 network, the batches, the loss, the schedule and the evaluation are written out as one would.
 
-Prints one JSON object: seconds to the first epoch's end since the process began, seconds of each
-run, SHA-256 of each run's final weights, accuracies.
+Prints one JSON object: seconds to the first epoch's end since the process began, seconds of
+each run, SHA-256 of each run's final weights, accuracies.
 """
 
 import time

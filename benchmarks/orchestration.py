@@ -77,7 +77,7 @@ def main() -> None:
     one, two, tool = [], [], []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         storage = Path(folder)
-        # The first use of MLflow on a machine makes an empty store; that is not what is measured.
+        # The first use of MLflow on a machine makes an empty store: not what is measured.
         run_tool(storage, "search.seeds=1", "training.epochs=1")
         for index in range(rounds):
             one.append(run_bare(threads=1, seeds=5))
@@ -102,7 +102,7 @@ def summarize(
 
     def ratio(key: str, rivals: list[dict[str, Any]]) -> float:
         pairs = zip(tool, rivals, strict=True)
-        return round(statistics.median(b[key] / a[key] for b, a in pairs), 3)
+        return round(statistics.median(float(b[key] / a[key]) for b, a in pairs), 3)
 
     return {
         "marginal_run_vs_bare_1_thread": ratio("marginal_s", one),
@@ -138,7 +138,8 @@ def _print_table(
         each = statistics.median(r["marginal_s"] for r in results)
         total = f"{statistics.median(r['total_s'] for r in results):8.1f} s" if whole else "-"
         print(f"{title:28}{first:10.1f} s{each:8.2f} s{total:>10}")
-    print(f"{'TorchTrainer in each trial':28}{'-':>12}{guide['seconds_per_trial']:8.2f} s{'-':>10}")
+    seconds = guide["seconds_per_trial"]
+    print(f"{'TorchTrainer in each trial':28}{'-':>12}{seconds:8.2f} s{'-':>10}")
 
 
 def _python(*arguments: str, storage: Path | None = None) -> str:
