@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import RecordError, SpecError, TrainingError
-from orchestrator.execution import Execution, Unwatched, Watch
+from orchestrator.execution import Execution, Watch
 from orchestrator.launch.environment import prepare_environment
 from orchestrator.planning.numbers import Limits
 from orchestrator.planning.resolve import resolve_search
@@ -97,7 +97,7 @@ def run(
     """
     spec = _load(source, overrides)
     prepare_environment()
-    onlooker = watch or Unwatched()
+    onlooker = watch or Watch()
     number = options.run_number if options.in_process else None
     if options.limits.fast_dev_run:
         with tempfile.TemporaryDirectory(prefix="orchestrator-") as folder:

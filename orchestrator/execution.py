@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal
 
 from orchestrator.errors import InfeasibleError, SpecError
 from orchestrator.planning.cluster import Cluster
@@ -31,8 +31,8 @@ _PATIENCE_S: Final[dict[Status, float]] = {"finished": 60.0, "failed": 60.0, "st
 """Seconds that the end waits for MLflow; a later command writes what is missing then."""
 
 
-class Watch(Protocol):
-    """Somebody who looks on while a search is trained."""
+class Watch:
+    """Somebody who looks on while a search is trained; this one shows nothing."""
 
     def planned(self, plan: SearchPlan) -> None:
         """The plan is made and nothing is started."""
@@ -45,22 +45,6 @@ class Watch(Protocol):
 
     def ended(self, record: SearchRecord, *, kept: bool, mlflow_error: str) -> None:
         """All is over: whether the records stay, and what kept MLflow from being written."""
-
-
-class Unwatched:
-    """A `Watch` that shows nothing."""
-
-    def planned(self, plan: SearchPlan) -> None:
-        """Not shown."""
-
-    def progressed(self, history: SearchHistory) -> None:
-        """Not shown."""
-
-    def answered(self, record: SearchRecord, summary: "SearchSummary") -> None:
-        """Not shown."""
-
-    def ended(self, record: SearchRecord, *, kept: bool, mlflow_error: str) -> None:
-        """Not shown."""
 
 
 class Execution:

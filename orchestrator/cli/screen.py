@@ -10,7 +10,7 @@ from rich.live import Live
 from orchestrator.cli.answer import show_answer, terminal_width
 from orchestrator.cli.progress import ProgressView, plain_lines
 from orchestrator.comparison.summary import SearchSummary
-from orchestrator.execution import PICTURE
+from orchestrator.execution import PICTURE, Watch
 from orchestrator.launch.run import LOGS, RAY_FOLDER
 from orchestrator.planning.describe import describe_plan
 from orchestrator.planning.search_plan import SearchPlan
@@ -19,8 +19,8 @@ from orchestrator.tracking.record import SearchRecord
 from orchestrator.tracking.storage import find_storage
 
 
-class Screen:
-    """Shows a search as it goes; an `api.Watch`."""
+class Screen(Watch):
+    """Shows a search as it goes; a `Watch`."""
 
     def __init__(self) -> None:
         self._console = Console()

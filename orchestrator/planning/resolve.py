@@ -46,16 +46,11 @@ def resolve_search(
     pairs = [(setting, seed) for setting in settings for seed in seeds]
     lanes = _place(keys, cluster, runs=len(pairs))
     search_id = f"{keys.name}/{number}"
-    runs = tuple(
-        _resolve_run(
-            keys,
-            resolve_numbers(spec, setting, seed=seed, lanes=lanes, limits=limits),
-            setting,
-            run_id=f"{search_id}/{run}",
-            folder=storage / search_id / run,
-        )
-        for run, (setting, seed) in zip(name_runs(pairs), pairs, strict=True)
-    )
+    runs = []
+    for name, (setting, seed) in zip(name_runs(pairs), pairs, strict=True):
+        numbers = resolve_numbers(spec, setting, seed=seed, lanes=lanes, limits=limits)
+        run_id = f"{search_id}/{name}"
+        runs.append(_resolve_run(keys, numbers, setting, run_id=run_id, storage=storage))
     return SearchPlan(
         name=keys.name,
         number=number,
@@ -68,21 +63,17 @@ def resolve_search(
         settings=tuple(settings),
         baseline=choose_baseline(spec),
         seeds=seeds,
-        runs=runs,
+        runs=tuple(runs),
         lanes=lanes,
         cluster_text=_describe_cluster(cluster),
         caveat=confounded_reason(spec.spaces, keys.search.metric),
-        notes=(
-            *spec.notes,
-            *_baseline_notes(keys, settings=len(settings)),
-            *_idle_notes(keys, lanes, runs=len(runs)),
-        ),
+        notes=(*spec.notes, *_list_notes(keys, lanes, settings=len(settings), runs=len(runs))),
         spec_text=spec.text,
     )
 
 
 def _resolve_run(
-    keys: Keys, numbers: Numbers, setting: Setting, *, run_id: str, folder: Path
+    keys: Keys, numbers: Numbers, setting: Setting, *, run_id: str, storage: Path
 ) -> RunPlan:
     return RunPlan(
         run_id=run_id,
@@ -91,7 +82,7 @@ def _resolve_run(
         metric=keys.search.metric,
         maximize=METRICS[keys.search.metric].maximize,
         numbers=numbers,
-        place=Place(folder=str(folder), loader_workers=keys.data.loader_workers),
+        place=Place(folder=str(storage / run_id), loader_workers=keys.data.loader_workers),
     )
 
 
@@ -128,6 +119,10 @@ def _describe_cluster(cluster: Cluster) -> str:
         machines = "this machine"
     gpus = word_count(cluster.gpus, "GPU") if cluster.gpus else "no GPU"
     return f"{machines}, {word_count(cluster.cpus, 'CPU')}, {gpus}"
+
+
+def _list_notes(keys: Keys, lanes: LanePlan, *, settings: int, runs: int) -> list[str]:
+    return [*_baseline_notes(keys, settings=settings), *_idle_notes(keys, lanes, runs=runs)]
 
 
 def _baseline_notes(keys: Keys, *, settings: int) -> list[str]:
