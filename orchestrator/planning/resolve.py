@@ -40,13 +40,10 @@ def resolve_search(
     """
     keys = spec.keys
     settings = enumerate_settings(spec)
-    # A quick try asks whether a setting trains at all: one seed will tell.
-    count = 1 if limits.fast_dev_run else keys.search.seeds
-    seeds = tuple(range(keys.seed, keys.seed + count))
+    seeds = _choose_seeds(keys, limits)
     pairs = [(setting, seed) for setting in settings for seed in seeds]
     lanes = _place(keys, cluster, runs=len(pairs))
-    search_id = f"{keys.name}/{number}"
-    runs = []
+    search_id, runs = f"{keys.name}/{number}", []
     for name, (setting, seed) in zip(name_runs(pairs), pairs, strict=True):
         numbers = resolve_numbers(spec, setting, seed=seed, lanes=lanes, limits=limits)
         run_id = f"{search_id}/{name}"
@@ -70,6 +67,12 @@ def resolve_search(
         notes=(*spec.notes, *_list_notes(keys, lanes, settings=len(settings), runs=len(runs))),
         spec_text=spec.text,
     )
+
+
+def _choose_seeds(keys: Keys, limits: Limits) -> tuple[int, ...]:
+    # A quick try asks whether a setting trains at all: one seed will tell.
+    count = 1 if limits.fast_dev_run else keys.search.seeds
+    return tuple(range(keys.seed, keys.seed + count))
 
 
 def _resolve_run(
