@@ -49,10 +49,10 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 demo" >&2; exit 1; }
 	@echo "installing into .venv: up to 3.2 GB to download, 6.5 GB on the disk; PyTorch with CUDA is most of it"
 	$(PYTHON) -m venv .venv
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[vision]'
 	@touch $@
 
 $(DEV): $(READY)
 	@echo "installing the tools of development into .venv: about 60 MB"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[vision,dev]'
 	@touch $@

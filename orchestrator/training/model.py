@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from orchestrator.errors import TrainingError
 from orchestrator.training import streams
 
 HEAD = "head"
@@ -50,7 +51,13 @@ def build_model(
     if architecture == "small_cnn":
         return SmallCNN(channels=channels, num_classes=num_classes).to(device)
     # A machine that trains the small network alone may have no torchvision.
-    from torchvision.models import get_model
+    try:
+        from torchvision.models import get_model
+    except ImportError as error:
+        raise TrainingError(
+            f"model.architecture: {architecture} needs torchvision ({error}); "
+            "pip install 'orchestrator[vision]', or use small_cnn"
+        ) from error
 
     model: nn.Module = get_model(architecture, weights=None, num_classes=num_classes)
     return model.to(device)
