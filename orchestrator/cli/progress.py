@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.planning.names import name_setting, shorten_keys, word_value
+from orchestrator.planning.names import name_setting, word_setting
 from orchestrator.tracking.history import RunState, SearchHistory
 
 _ENDED = ("finished", "failed", "stopped")
@@ -69,9 +69,7 @@ def plain_lines(history: SearchHistory) -> list[str]:
 
 def word_run(run: RunState) -> str:
     """`label_smoothing=0.1 seed=2`."""
-    keys = shorten_keys(list(run.setting))
-    parts = [f"{k}={word_value(v)}" for k, v in zip(keys, run.setting.values(), strict=True)]
-    return " ".join([*parts, f"seed={run.seed}"])
+    return f"{word_setting(run.setting)} seed={run.seed}".strip()
 
 
 def word_time_left(history: SearchHistory) -> str:
