@@ -7,11 +7,12 @@ is recognised by its missing end, ended by whoever opens the journal next, and s
 """
 
 import errno
+import fcntl
 import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,12 +38,12 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        path = folder / FILE_NAME
-        is_torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
-        self._file = os.open(path, flags, 0o644)
-        if is_torn:
-            os.write(self._file, b"\n")
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        self._file = os.open(folder / FILE_NAME, flags, 0o644)
+        with self._locked():
+            size = os.fstat(self._file).st_size
+            if size and os.pread(self._file, 1, size - 1) != b"\n":
+                os.write(self._file, b"\n")
 
     def append(self, kind: str, **values: Any) -> None:  # noqa: ANN401  JSON holds anything
         """Write one entry with the present time, `t`, in seconds since 1970.
@@ -53,12 +54,23 @@ class Journal:
         """
         entry = {"kind": kind, "t": time.time(), **values}
         line = (json.dumps(entry, allow_nan=False) + "\n").encode()
-        if os.write(self._file, line) < len(line):
+        with self._locked():
+            written = os.write(self._file, line)
+        if written < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         """Give the file back."""
         os.close(self._file)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Nobody else writes: else a half of another's line would pass for a torn one."""
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
 
 class JournalReader:

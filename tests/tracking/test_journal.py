@@ -14,9 +14,10 @@ WRITER = """
 import sys
 from pathlib import Path
 from orchestrator.tracking.journal import Journal
-book = Journal(Path(sys.argv[1]))
 for n in range(200):
-    book.append("note", writer=sys.argv[2], n=n, text="x" * 5000)
+    book = Journal(Path(sys.argv[1]))
+    book.append("note", writer=sys.argv[2], n=n, text="x" * 20000)
+    book.close()
 """
 
 
@@ -95,20 +96,23 @@ def test_what_json_cannot_hold_is_refused(tmp_path: Path, value: float) -> None:
 def test_two_processes_may_write_at_once(
     tmp_path: Path, child_environment: Mapping[str, str]
 ) -> None:
-    """400 long entries of two writers are all whole, each writer's in order."""
+    """800 long entries of four writers are all whole, each writer's in order.
+
+    Each opens the journal anew for each entry: a half of another's line is not a torn one.
+    """
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path), name], env=child_environment
         )
-        for name in "ab"
+        for name in "abcd"
     ]
 
-    assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
+    assert [writer.wait(timeout=60) for writer in writers] == [0] * 4
 
     lines = (tmp_path / FILE_NAME).read_text().splitlines()
     entries = [json.loads(line) for line in lines]
-    assert len(entries) == 400
-    for name in "ab":
+    assert len(entries) == 800
+    for name in "abcd":
         assert [e["n"] for e in entries if e["writer"] == name] == list(range(200))
 
 
