@@ -16,6 +16,8 @@ from orchestrator.tracking.owner import is_alive
 from orchestrator.tracking.replay_thread import ReplayThread
 from orchestrator.tracking.storage import list_searches
 
+LOCK_NAME: Final = "closing.lock"
+"""Held by the command that closes the search of that folder."""
 _REPLAY_S: Final = 10.0
 """For all searches together: a store that does not answer must not hold up a command."""
 
@@ -43,7 +45,9 @@ def _close_if_orphaned(folder: Path, *, deadline: float) -> bool:
     ids = read_ids(folder)
     if ids is not None and ids["complete"]:
         return False
-    with (folder / journal.FILE_NAME).open("rb") as held:
+    if not _is_orphaned(folder):
+        return False
+    with (folder / LOCK_NAME).open("wb") as held:
         try:
             # Two commands at once would end each run twice.
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,14 +55,18 @@ def _close_if_orphaned(folder: Path, *, deadline: float) -> bool:
             return False
         history = SearchHistory(folder)
         history.follow()
-        if not history.plan or is_alive(history.owner) is not False:
-            return False
         is_open = not history.answer
         if is_open:
             _close(history)
         if time.monotonic() < deadline:
             ReplayThread(folder).finish(deadline - time.monotonic())
         return is_open
+
+
+def _is_orphaned(folder: Path) -> bool:
+    history = SearchHistory(folder)
+    history.follow()
+    return bool(history.plan) and is_alive(history.owner) is False
 
 
 def _close(history: SearchHistory) -> None:

@@ -98,7 +98,7 @@ def test_two_commands_at_once_close_a_search_once(
     kill(driver)
     before = (search.folder / "journal.jsonl").read_bytes()
 
-    with (search.folder / "journal.jsonl").open("rb") as held:
+    with (search.folder / orphans.LOCK_NAME).open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert close_orphans(tmp_path) == []
 
