@@ -16,16 +16,15 @@ from orchestrator.tracking.history import RunState, SearchHistory
 from orchestrator.tracking.mlflow_ids import write_ids
 from orchestrator.tracking.naming import child_name, flatten_plan, search_tags, setting_tags
 from orchestrator.tracking.saved_view import view_tag
-from orchestrator.tracking.store import artifact_folder, open_store
+from orchestrator.tracking.store import artifact_folder, log_batches, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import RunTag
 
 RUN_ID_TAG: Final = "orchestrator.run_id"
 JOURNAL_TAG: Final = "orchestrator.journal"
 _STATUS: Final = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
-_METRICS_A_BATCH: Final = 800
-_PARAMS_A_BATCH: Final = 80
 
 
 class Replay:
@@ -137,7 +136,8 @@ class Replay:
             Metric(f"result/{key.rpartition('/')[2]}", value, _milliseconds(run.ended), 0)
             for key, value in run.ending.get("metrics", {}).items()
         ]
-        _log_batches(client, self._ids[run_id], metrics, params)
+        tags = self._end_tags(run) if run.status in _STATUS else []
+        log_batches(client, self._ids[run_id], metrics, params, tags)
         self._begun.add(run_id)
         self._epochs[run_id] = len(run.first_reports)
         if run.status in _STATUS:
@@ -161,18 +161,19 @@ class Replay:
         identifier: str = created.info.run_id
         return identifier
 
-    def _end_run(self, client: "MlflowClient", run_id: str, run: RunState) -> None:
+    def _end_tags(self, run: RunState) -> "list[RunTag]":
         from mlflow.entities import RunTag
 
-        identifier = self._ids[run_id]
         told = {
             # Again: another lane may have finished what one began.
             **search_tags(self._history.plan, self._history.facts_of(run)),
             "orchestrator.error": run.ending.get("error"),
             "orchestrator.weights": run.ending.get("weights_sha256"),
         }
-        tags = [RunTag(key, value) for key, value in told.items() if value]
-        client.log_batch(identifier, tags=tags)
+        return [RunTag(key, value) for key, value in told.items() if value]
+
+    def _end_run(self, client: "MlflowClient", run_id: str, run: RunState) -> None:
+        identifier = self._ids[run_id]
         metric = run.ending.get("metrics", {}).get(self._history.plan["metric"])
         client.update_run(identifier, name=child_name(run, outcome=metric))
         client.set_terminated(identifier, _STATUS[run.status], _milliseconds(run.ended))
@@ -227,14 +228,6 @@ def _find_experiment(client: "MlflowClient", plan: Mapping[str, Any]) -> str:
         raise ValueError(f"MLflow has no experiment {plan['name']!r} and will not make one")
     identifier: str = known.experiment_id
     return identifier
-
-
-def _log_batches(
-    client: "MlflowClient", identifier: str, metrics: list[Any], params: list[Any]
-) -> None:
-    while metrics or params:
-        client.log_batch(identifier, metrics[:_METRICS_A_BATCH], params[:_PARAMS_A_BATCH], [])
-        metrics, params = metrics[_METRICS_A_BATCH:], params[_PARAMS_A_BATCH:]
 
 
 def _label(plan: Mapping[str, Any]) -> str:

@@ -1,13 +1,17 @@
 """A replay beside the training, on a thread of its own."""
 
 import threading
+import time
 from pathlib import Path
 from typing import Final
 
 from orchestrator.tracking.replay import Replay
 
 _PAUSE_S: Final = 1.0
-_LONGEST_PAUSE_S: Final = 30.0
+_SHARE: Final = 0.1
+"""Of a core, the most that is taken from the training: a slow store is written to less often,
+in larger batches."""
+_LONGEST_PAUSE_S: Final = 10.0
 
 
 class ReplayThread:
@@ -36,13 +40,15 @@ class ReplayThread:
         while not self._replay.is_complete:
             # Read before the attempt: what is journalled before `finish` is then written.
             leaving = self._leave.is_set()
+            began = time.monotonic()
             try:
                 self._replay.step()
             except Exception as error:  # noqa: BLE001  a store may fail in any way
                 self.error = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                pause = 2 * pause
             else:
-                self.error, pause = "", _PAUSE_S
+                self.error, pause = "", max(_PAUSE_S, (time.monotonic() - began) / _SHARE)
+            pause = min(pause, _LONGEST_PAUSE_S)
             if leaving:
                 return
             self._leave.wait(pause)

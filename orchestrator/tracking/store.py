@@ -15,8 +15,11 @@ from orchestrator.errors import InfeasibleError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param, RunTag
 
 _SQLITE: Final = "sqlite:///"
+_METRICS_A_BATCH: Final = 800
+_PARAMS_A_BATCH: Final = 80
 _SETTINGS: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -90,6 +93,19 @@ def open_store(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
     return MlflowClient(uri)
+
+
+def log_batches(
+    client: "MlflowClient",
+    identifier: str,
+    metrics: "list[Metric]",
+    params: "list[Param]",
+    tags: "list[RunTag]",
+) -> None:
+    """Write all of it to the run of this id, in as few calls as MLflow's limits allow."""
+    while metrics or params or tags:
+        client.log_batch(identifier, metrics[:_METRICS_A_BATCH], params[:_PARAMS_A_BATCH], tags)
+        metrics, params, tags = metrics[_METRICS_A_BATCH:], params[_PARAMS_A_BATCH:], []
 
 
 def artifact_folder(uri: str) -> Path | None:
