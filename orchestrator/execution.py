@@ -38,7 +38,7 @@ class Watch:
         """The plan is made and nothing is started."""
 
     def progressed(self, history: SearchHistory) -> None:
-        """Called about ten times a second."""
+        """Called after something has happened."""
 
     def answered(self, record: SearchRecord, summary: "SearchSummary") -> None:
         """Every run has ended; Ray may still be ending."""
@@ -166,8 +166,10 @@ class _Training:
         return record
 
     def _tick(self) -> None:
-        append_metrics(self._history, self._history.follow())
-        self._watch.progressed(self._history)
+        entries = self._history.follow()
+        if entries:
+            append_metrics(self._history, entries)
+            self._watch.progressed(self._history)
 
     @contextmanager
     def _launched(self) -> Iterator[Callable[[Callable[[], None]], bool]]:
