@@ -102,8 +102,7 @@ def summarize(
     bare = {name: run["weights"] for name, run in one[0]["runs"].items()}
 
     def ratio(key: str, rivals: list[dict[str, Any]]) -> float:
-        pairs = zip(tool, rivals, strict=True)
-        return round(statistics.median(float(b[key] / a[key]) for b, a in pairs), 3)
+        return round(statistics.median(_ratios(key, tool, rivals)), 3)
 
     return {
         "marginal_run_vs_bare_1_thread": ratio("marginal_s", one),
@@ -117,9 +116,15 @@ def summarize(
         "weights_identical_in_process": all(
             bare[name] == weights for run in here for name, weights in run["weights"].items()
         ),
+        # How much a neighbour on the machine, or a warm processor, moves them.
+        "marginal_run_by_round": [round(r, 3) for r in _ratios("marginal_s", tool, one)],
         "rounds": len(tool),
         "cpus": len(os.sched_getaffinity(0)),
     }
+
+
+def _ratios(key: str, tool: list[dict[str, Any]], rivals: list[dict[str, Any]]) -> list[float]:
+    return [float(b[key] / a[key]) for b, a in zip(tool, rivals, strict=True)]
 
 
 def _print_table(
