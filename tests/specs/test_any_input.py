@@ -5,19 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import SpecError
 from orchestrator.specs.load import load_spec
 from orchestrator.specs.reading import known_keys
 
-TOLERANT = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+FEW = settings(max_examples=60)
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 SPACES = st.dictionaries(
@@ -58,7 +53,7 @@ def is_answered(source: str | dict[str, Any], *overrides: str) -> bool:
     return True
 
 
-@TOLERANT
+@FEW
 @given(st.lists(LINES, max_size=20).map("".join) | st.text(max_size=40))
 def test_any_text_is_answered(folder: Path, text: str) -> None:
     """No text, YAML or not, breaks the reader."""
@@ -67,7 +62,7 @@ def test_any_text_is_answered(folder: Path, text: str) -> None:
     assert is_answered("x.yaml")
 
 
-@TOLERANT
+@FEW
 @given(st.binary(max_size=40))
 def test_any_bytes_are_answered(folder: Path, content: bytes) -> None:
     """No file breaks the reader."""
@@ -76,7 +71,7 @@ def test_any_bytes_are_answered(folder: Path, content: bytes) -> None:
     assert is_answered("x.yaml")
 
 
-@TOLERANT
+@FEW
 @given(
     st.dictionaries(
         WORDS,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import SpecError
@@ -124,12 +124,7 @@ def test_words_that_look_like_something_else_stay_words(folder: Path, word: str)
     assert load_spec("x.yaml").keys.description == word
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=40)
 @given(
     text=st.text(max_size=30),
     seed=st.integers(0, 2**32 - 1),

@@ -132,7 +132,7 @@ def test_stores_that_do_not_answer_share_one_deadline(
     """Three searches whose server says nothing are closed in the time that one may take."""
     import json
 
-    monkeypatch.setattr(orphans, "_REPLAY_S", 2.0)
+    monkeypatch.setattr(orphans, "_REPLAY_S", 5.0)
     owner = json.loads(driver.stdout.readline())
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -147,7 +147,7 @@ def test_stores_that_do_not_answer_share_one_deadline(
         seconds = time.monotonic() - began
 
     assert closed == [search.folder for search in searches]
-    assert seconds < 4.0
+    assert seconds < 12.0
 
 
 def test_another_machines_search_is_left_alone(make_search: MakeSearch, tmp_path: Path) -> None:
