@@ -10,38 +10,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from orchestrator.launch.books import MAX_CHARGES, Ending, LaneBook, RunBook
 from orchestrator.planning.run_plan import Assignment, RunPlan
 from orchestrator.tracking import journal
-
-MAX_CHARGES: Final = 3
-"""Deaths of its own lane after which a run is given up; also deaths of a lane that cannot even
-begin, after which the search is."""
-
-Ending = dict[str, Any]
-
-
-@dataclass
-class _Run:
-    plan: RunPlan
-    ending: "asyncio.Future[Ending]"
-    attempts: int = 0
-    charges: int = 0
-    started: float = 0.0
-
-
-@dataclass
-class _Lane:
-    generation: str = ""
-    current: str | None = None
-    deaths: int = 0
-    """Deaths without a run since the lane last joined."""
-    served: list[str] = field(default_factory=list)
-    """Assignments of this generation, in order: every rank asks for the n-th itself, so that no
-    rank waits inside a collective while there is nothing to do."""
 
 
 class Broker:
@@ -54,9 +28,9 @@ class Broker:
 
     def __init__(self, folder: str, lanes: Sequence[str]) -> None:
         self._journal = journal.Journal(Path(folder))
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, RunBook] = {}
         self._queue: deque[str] = deque()
-        self._lanes = {lane: _Lane() for lane in lanes}
+        self._lanes = {lane: LaneBook() for lane in lanes}
         self._changed = asyncio.Condition()
         self._stopping = asyncio.Event()
         self._training = asyncio.Event()
@@ -79,7 +53,7 @@ class Broker:
         for values in plans:
             plan = RunPlan.from_json(values)
             if plan.run_id not in self._runs:
-                self._runs[plan.run_id] = _Run(plan, loop.create_future())
+                self._runs[plan.run_id] = RunBook(plan, loop.create_future())
                 self._queue.append(plan.run_id)
             runs.append(self._runs[plan.run_id])
         if self._stopping.is_set() or self._failure:
@@ -128,7 +102,7 @@ class Broker:
         """
         self._journal.append(journal.LANE, lane=lane, facts=dict(facts))
         self._take_back(lane)
-        self._lanes[lane] = _Lane(generation)
+        self._lanes[lane] = LaneBook(generation)
         await self._notify()
 
     async def next_assignment(self, lane: str, generation: str, index: int) -> str | None:
@@ -167,18 +141,30 @@ class Broker:
         """Return once everything shall stop."""
         await self._stopping.wait()
 
-    async def charge(self, lane: str, cause: str) -> None:
-        """A rank of this lane died: its run, if any, was there.
+    async def note_exception(
+        self, lane: str, generation: str, run_id: str, rank: int, ending: Ending
+    ) -> None:
+        """A rank among several raised, by itself or because a peer had died: `charge` tells."""
+        if not self._is_stale(lane, generation, run_id):
+            self._lanes[lane].raised[rank] = ending
+
+    async def charge(self, lane: str, ranks: Sequence[int], cause: str) -> None:
+        """These ranks of a lane are gone: its run is charged, or has failed if all had raised.
 
         A lane that dies again and again before it can train would be restarted for ever.
         """
         here = self._lanes[lane]
-        if here.current is not None:
+        if here.current is None:
+            here.deaths += not here.served
+            if here.deaths >= MAX_CHARGES:
+                await self.fail(
+                    f"{lane} died {here.deaths} times before it could train: {cause}"
+                )
+        elif here.raised.keys() >= set(ranks):
+            self._end(here.current, **next(iter(here.raised.values())))
+            await self._notify()
+        else:
             self._runs[here.current].charges += 1
-            return
-        here.deaths += 1
-        if here.deaths >= MAX_CHARGES:
-            await self.fail(f"{lane} died {here.deaths} times before it could train: {cause}")
 
     async def leave(self, lanes: Sequence[str], cause: str) -> None:
         """These lanes will not come back: others get their runs; without others all fail."""
@@ -209,7 +195,7 @@ class Broker:
         else:
             self._queue.appendleft(interrupted)
 
-    def _assign(self, lane: str, here: _Lane) -> str:
+    def _assign(self, lane: str, here: LaneBook) -> str:
         run_id = self._queue.popleft()
         run = self._runs[run_id]
         run.attempts += 1

@@ -7,6 +7,7 @@ tried again is the broker's decision.
 """
 
 import threading
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -101,9 +102,10 @@ class Lanes:
             self._threads.append(thread)
 
     def join(self, timeout_s: float) -> None:
-        """Wait until the jobs have ended, each for this long at most."""
+        """Wait until the jobs have ended, all of them for this long at most."""
+        deadline = time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _run_job(self, job: Any, lanes: list[str]) -> None:  # noqa: ANN401
         try:
@@ -127,9 +129,13 @@ class _ChargeDeaths(UserCallback):  # type: ignore[misc]  # Ray ships no types
         worker_exceptions: dict[int, Exception],
     ) -> None:
         broker = ray.get_actor(self._broker, namespace=BROKER_NAMESPACE)
+        # One death may be seen by every rank of a lane: it counts once.
+        gone: dict[str, dict[int, Exception]] = {}
+        for rank, error in worker_exceptions.items():
+            gone.setdefault(self._lanes[rank], {})[rank] = error
         charges = [
-            broker.charge.remote(self._lanes[rank], last_line(error))
-            for rank, error in worker_exceptions.items()
+            broker.charge.remote(lane, list(errors), last_line(next(iter(errors.values()))))
+            for lane, errors in gone.items()
         ]
         ray.get(charges)
 

@@ -13,6 +13,7 @@ import ray.train
 import torch
 from torch import distributed
 
+from orchestrator.errors import NonFiniteLossError
 from orchestrator.launch.failures import describe_failure
 from orchestrator.launch.lanes import BROKER_NAMESPACE
 from orchestrator.planning.run_plan import Assignment
@@ -103,22 +104,24 @@ class _Worker:
         )
         try:
             result = train(assignment, context)
-        except Exception as error:
-            self._finish(run_id, describe_failure(error, Path(assignment.plan.place.folder)))
-            if self._world_size > 1:
-                # Peers may sit in a collective: Ray Train restarts the group.
-                raise
-            return
-        if self._rank == 0:
             ending = {
                 "status": result.status,
                 "metrics": dict(result.metrics),
                 "weights_sha256": result.weights_sha256,
             }
-            self._finish(run_id, ending)
+        except Exception as error:
+            ending = describe_failure(error, Path(assignment.plan.place.folder))
+            # All ranks read the same loss; any other exception may be one rank's own.
+            if self._world_size > 1 and not isinstance(error, NonFiniteLossError):
+                self._tell("note_exception", run_id, self._rank, ending)
+                # Peers may sit in a collective: Ray Train restarts the group.
+                raise
+        if self._rank == 0:
+            self._tell("finish", run_id, ending)
 
-    def _finish(self, run_id: str, ending: dict[str, Any]) -> None:
-        ray.get(self._broker.finish.remote(self._lane, self._generation, run_id, ending))
+    def _tell(self, method: str, run_id: str, *values: Any) -> None:  # noqa: ANN401
+        tell = getattr(self._broker, method)
+        ray.get(tell.remote(self._lane, self._generation, run_id, *values))
 
     def _agree_on_generation(self) -> str:
         generation = [uuid.uuid4().hex]

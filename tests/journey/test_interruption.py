@@ -93,13 +93,15 @@ def test_a_second_ctrl_c_ends_at_once(start: Start, small_spec: str, storage: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_worker_costs_nothing_but_time(
-    start: Start, orchestrate: Orchestrate, small_spec: str, storage: Path
+    start: Start, orchestrate: Orchestrate, small_spec: str, storage: Path, workers: int
 ) -> None:
     """SIGKILL of a lane's worker: its runs begin again and end with the same weights."""
-    undisturbed = orchestrate("run", small_spec, "training.epochs=30")
+    changes = ["training.epochs=30", f"resources.num_workers={workers}"]
+    undisturbed = orchestrate("run", small_spec, *changes)
     assert undisturbed.status == 0, undisturbed.err
-    process = start("run", small_spec, "training.epochs=30")
+    process = start("run", small_spec, *changes)
     second = storage / "small" / "2" / "journal.jsonl"
     wait_for_text(second, '"kind": "epoch"')
 

@@ -98,8 +98,9 @@ def test_several_workers_train_one_run(
     assert plan.status == 0, plan.err
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 def test_failed_runs_are_named_and_the_others_go_on(
-    orchestrate: Orchestrate, small_spec: str, storage: Path, running_ray: str
+    orchestrate: Orchestrate, small_spec: str, storage: Path, running_ray: str, workers: int
 ) -> None:
     """A setting that turns to NaN fails by name of step; the rest is trained; exit status 5."""
     ran = orchestrate(
@@ -107,6 +108,7 @@ def test_failed_runs_are_named_and_the_others_go_on(
         small_spec,
         "loss.label_smoothing=0",
         "optimizer.lr={grid: [0.1, 1e30]}",
+        f"resources.num_workers={workers}",
         RAY_ADDRESS=running_ray,
     )
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.launch.broker import MAX_CHARGES, Broker
+from orchestrator.launch.books import MAX_CHARGES
+from orchestrator.launch.broker import Broker
 from orchestrator.planning.run_plan import Assignment, RunPlan
 from orchestrator.tracking import journal
 
@@ -109,7 +110,7 @@ def test_a_lane_that_died_gets_its_run_again(
         _ = asyncio.create_task(broker.train(plans))  # noqa: RUF006
         await broker.join("lane 0", "first", {})
         await broker.next_assignment("lane 0", "first", 0)
-        await broker.charge("lane 0", "SIGKILL")
+        await broker.charge("lane 0", [0], "SIGKILL")
         await broker.join("lane 0", "second", {})
         text = await broker.next_assignment("lane 0", "second", 0)
         assert run_of(text) == "demo/1/seed=0"
@@ -130,7 +131,7 @@ def test_a_run_that_kills_its_lane_three_times_is_failed(
             await broker.join("lane 0", f"life {death}", {})
             run = run_of(await broker.next_assignment("lane 0", f"life {death}", 0))
             assert run == "demo/1/seed=0"
-            await broker.charge("lane 0", "SIGKILL")
+            await broker.charge("lane 0", [0], "SIGKILL")
         await broker.join("lane 0", "last", {})
         run = run_of(await broker.next_assignment("lane 0", "last", 0))
         await broker.finish("lane 0", "last", run, FINISHED)
@@ -141,6 +142,69 @@ def test_a_run_that_kills_its_lane_three_times_is_failed(
     assert poisoned["status"] == "failed"
     assert poisoned["error"] == "its worker died 3 times while training it"
     assert innocent["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("raised", "ranks", "status"),
+    [
+        pytest.param([2, 0], [0, 2], "failed", id="all raised by themselves"),
+        pytest.param([2, 0, 3], [0, 1, 2, 3], None, id="one was killed under the others"),
+        pytest.param([], [1], None, id="one was killed and the others wait"),
+    ],
+)
+def test_what_ends_a_lane_of_four_ranks(
+    tmp_path: Path,
+    plans: list[dict[str, Any]],
+    raised: list[int],
+    ranks: list[int],
+    status: str | None,
+) -> None:
+    """Exceptions end the run with the first of them; a death costs one charge, not the run."""
+
+    async def scene() -> tuple[list[dict[str, Any]], int]:
+        broker = Broker(str(tmp_path), ["lane 0"])
+        _ = asyncio.create_task(broker.train(plans))  # noqa: RUF006
+        await broker.join("lane 0", "first", {})
+        run = run_of(await broker.next_assignment("lane 0", "first", 0))
+        for rank in raised:
+            ending = {"status": "failed", "error": f"rank {rank} raised"}
+            await broker.note_exception("lane 0", "first", run, rank, ending)
+        await broker.charge("lane 0", ranks, "gone")
+        await broker.join("lane 0", "second", {})
+        next_run = Assignment.from_json(
+            await broker.next_assignment("lane 0", "second", 0) or ""
+        )
+        ended = [e for e in journal.JournalReader(tmp_path).read() if e["kind"] == "end"]
+        return ended, next_run.attempt
+
+    ended, attempt = play(scene())
+
+    if status is None:
+        assert (ended, attempt) == ([], 2)
+    else:
+        assert [(e["run"], e["status"], e["error"]) for e in ended] == [
+            ("demo/1/seed=0", "failed", "rank 2 raised")
+        ]
+        assert attempt == 1
+
+
+def test_a_lane_that_has_trained_may_die_between_runs(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """The ranks of a run that has just ended are no sign of a lane that cannot begin."""
+
+    async def scene() -> None:
+        broker = Broker(str(tmp_path), ["lane 0"])
+        _ = asyncio.create_task(broker.train(plans))
+        await broker.join("lane 0", "first", {})
+        run = run_of(await broker.next_assignment("lane 0", "first", 0))
+        await broker.finish("lane 0", "first", run, {"status": "failed", "error": "NaN"})
+        for _ in range(MAX_CHARGES):
+            await broker.charge("lane 0", [0, 1, 2, 3], "gone")
+        await broker.join("lane 0", "second", {})
+        assert run_of(await broker.next_assignment("lane 0", "second", 0)) == "demo/1/seed=1"
+
+    play(scene())
 
 
 def test_a_death_is_charged_to_its_own_lane(
@@ -155,7 +219,7 @@ def test_a_death_is_charged_to_its_own_lane(
             for lane in ("lane 0", "lane 1"):
                 await broker.join(lane, f"life {death}", {})
                 await broker.next_assignment(lane, f"life {death}", 0)
-            await broker.charge("lane 0", "SIGKILL")
+            await broker.charge("lane 0", [0], "SIGKILL")
         await broker.join("lane 0", "last", {})
         await broker.join("lane 1", "last", {})
         return run_of(await broker.next_assignment("lane 1", "last", 0))
@@ -301,7 +365,7 @@ def test_a_lane_that_cannot_begin_fails_the_search_with_its_cause(
         submitted = asyncio.create_task(broker.train(plans))
         await asyncio.sleep(0)
         for _ in range(MAX_CHARGES):
-            await broker.charge("lane 0", "RuntimeError: Found no NVIDIA driver")
+            await broker.charge("lane 0", [0], "RuntimeError: Found no NVIDIA driver")
         return await submitted
 
     assert {ending["error"] for ending in play(scene())} == {
