@@ -9,11 +9,12 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.launch.processes import kill_naming
-from orchestrator.planning.cluster import Cluster, Node
+from orchestrator.planning.cluster import Cluster, Node, word_count
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 _TEMPORARY_PREFIX = "orchestrator-"
@@ -30,7 +31,12 @@ def look() -> Cluster:
     """
     address = os.environ.get(ADDRESS_VARIABLE, "")
     if not address:
-        return Cluster(nodes=(Node(name="here", cpus=_count_cpus(), gpus=_count_gpus()),))
+        gpus, lost = _count_gpus(), ""
+        if gpus and _torch_version().endswith("+cpu"):
+            gpus, lost = 0, f"its {word_count(gpus, 'GPU')} not used: torch is a CPU build"
+        return Cluster(
+            nodes=(Node(name="here", cpus=_count_cpus(), gpus=gpus),), lost_gpus=lost
+        )
     _join(address)
     import ray
 
@@ -70,7 +76,7 @@ def running_ray(cluster: Cluster, *, logs: Path) -> Iterator[None]:
             f"Ray runs in this process already; call ray.shutdown() first, or set "
             f"{ADDRESS_VARIABLE} to join it"
         )
-    temporary = _make_temporary_folder()
+    temporary = make_temporary_folder()
     try:
         _start(cluster, temporary)
         yield
@@ -90,7 +96,7 @@ def remove_temporary_folders() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _make_temporary_folder() -> Path:
+def make_temporary_folder() -> Path:
     """A folder for Ray, told by our process id, so that an abrupt end can remove it."""
     # Unix sockets live below it, and their paths may have 107 bytes.
     usual = tempfile.gettempdir()
@@ -139,7 +145,8 @@ def _join(address: str) -> None:
             # Workers run the code of this process, not what happens to be installed there.
             runtime_env={"py_modules": [str(package)]},
         )
-    except (OSError, ValueError) as error:
+    # RuntimeError: another version of Ray or Python there; RayError: a wrong token.
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise InfeasibleError(
             f"{ADDRESS_VARIABLE}: no Ray answers at {address} "
             f"({str(error).splitlines()[0]}); unset it to start Ray on this machine"
@@ -165,6 +172,14 @@ def _count_cpus() -> int:
         if limit != "max":
             cpus = min(cpus, max(1, int(limit) // int(period)))
     return cpus
+
+
+def _torch_version() -> str:
+    """Without importing it."""
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return ""
 
 
 def _count_gpus() -> int:

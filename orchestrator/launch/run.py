@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.errors import TrainingError
 from orchestrator.launch.cluster import running_ray
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.search_plan import SearchPlan
@@ -33,6 +34,7 @@ class Launched:
     broker: "BrokerHandle"
     lanes: "Lanes"
     _failures: list[BaseException] = field(default_factory=list)
+    _stopping: bool = False
 
     def wait(self, tick: Callable[[], None]) -> bool:
         """Wait until every run has ended.
@@ -48,6 +50,7 @@ class Launched:
         try:
             _tick_until(tick, lambda: not submitting.is_alive())
         except KeyboardInterrupt:
+            self._stopping = True
             self.broker.tell("stop", timeout_s=_GRACE_S)
             deadline = time.monotonic() + _GRACE_S
             _tick_until(tick, lambda: not submitting.is_alive() or time.monotonic() > deadline)
@@ -63,13 +66,18 @@ class Launched:
         try:
             if self.plan.is_search:
                 self._begin_early()
+                if self._stopping:
+                    return
                 from orchestrator.launch.search import search
 
                 search(self.plan, self.broker, folder=self.plan.folder / RAY_FOLDER)
             else:
                 self.broker.ask("train", [run.to_json() for run in self.plan.runs])
         except Exception as error:  # noqa: BLE001  raised again by `wait`, on the main thread
-            self._failures.append(error)
+            # Ray's own: the broker or the whole Ray has died.
+            lost = type(error).__module__.startswith("ray.")
+            cause = f"Ray broke off: {' '.join(str(error).split())[:300]}"
+            self._failures.append(TrainingError(cause) if lost else error)
 
     def _begin_early(self) -> None:
         """Queue the first settings' runs, and let them begin before Tune does.

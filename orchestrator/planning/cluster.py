@@ -24,6 +24,8 @@ class Cluster:
     nodes: tuple[Node, ...]
     address: str = ""
     """Address of the running Ray cluster; empty where Ray is started here for this command."""
+    lost_gpus: str = ""
+    """GPUs that are there and cannot be used, and why, in words; empty where there are none."""
 
     @property
     def cpus(self) -> int:

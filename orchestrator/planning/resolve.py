@@ -120,7 +120,7 @@ def _describe_cluster(cluster: Cluster) -> str:
         machines = f"Ray at {cluster.address}: {word_count(len(cluster.nodes), 'node')}"
     else:
         machines = "this machine"
-    gpus = word_count(cluster.gpus, "GPU") if cluster.gpus else "no GPU"
+    gpus = word_count(cluster.gpus, "GPU") if cluster.gpus else cluster.lost_gpus or "no GPU"
     return f"{machines}, {word_count(cluster.cpus, 'CPU')}, {gpus}"
 
 

@@ -44,6 +44,25 @@ def test_visible_gpus_bound_the_count(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert (everything, two, look().gpus) == (3, 2, 0)
 
 
+def test_a_torch_for_cpus_uses_no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The driver lists a GPU that the installed torch cannot reach: CPUs, and why."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text('#!/bin/sh\necho "GPU 0: A100 (UUID: x)"\n')
+    program.chmod(0o755)
+    found = tmp_path / "torch-2.13.0+cpu.dist-info"
+    found.mkdir()
+    (found / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.13.0+cpu\n")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    cluster = look()
+
+    assert cluster.gpus == 0
+    assert cluster.lost_gpus == "its 1 GPU not used: torch is a CPU build"
+
+
 def test_an_address_where_no_ray_answers_is_refused(tmp_path: Path) -> None:
     """RAY_ADDRESS that leads nowhere exits 3 with one line, before anything is made."""
     spec = tmp_path / "one.yaml"
