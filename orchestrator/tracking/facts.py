@@ -25,12 +25,14 @@ def describe_software(folder: Path | None = None) -> dict[str, str]:
     commit = _git(folder, "rev-parse", "HEAD")
     if commit:
         facts["git.commit"] = commit
-        facts["git.dirty"] = "true" if _git(folder, "status", "--porcelain") else "false"
+        changes = _git(folder, "status", "--porcelain")
+        if changes is not None:
+            facts["git.dirty"] = "true" if changes else "false"
     return facts
 
 
-def _git(folder: Path | None, *arguments: str) -> str:
-    """What git says of a folder; empty where there is no git or no repository."""
+def _git(folder: Path | None, *arguments: str) -> str | None:
+    """What git says of a folder; None where there is no git, no repository, or no answer."""
     try:
         said = subprocess.run(
             ["git", *arguments],
@@ -41,5 +43,5 @@ def _git(folder: Path | None, *arguments: str) -> str:
             timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return said.stdout.strip() if said.returncode == 0 else ""
+        return None
+    return said.stdout.strip() if said.returncode == 0 else None

@@ -5,6 +5,7 @@ running for ever.
 """
 
 import fcntl
+import os
 import time
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,8 @@ _REPLAY_S: Final = 10.0
 def close_orphans(storage: Path) -> list[Path]:
     """End the runs of dead searches, and bring MLflow up to date with every closed one.
 
-    What MLflow does not take within ten seconds is left to the next command.
+    One whose folder cannot be written is left as it is. What MLflow does not take within ten
+    seconds is left to the next command.
 
     Args:
         storage: Folder of all experiments.
@@ -45,7 +47,7 @@ def _close_if_orphaned(folder: Path, *, deadline: float) -> bool:
     ids = read_ids(folder)
     if ids is not None and ids["complete"]:
         return False
-    if not _is_orphaned(folder):
+    if not _is_orphaned(folder) or not os.access(folder, os.W_OK):
         return False
     with (folder / LOCK_NAME).open("wb") as held:
         try:

@@ -99,6 +99,7 @@ class Replay:
             self._ids[label] = self._create_search(client, label)
         client.log_text(self._ids[label], plan["spec_text"], "spec.yaml")
         client.log_text(self._ids[label], json.dumps(plan, indent=1), "plan.json")
+        self._write_ids()
         self._begun.add(label)
 
     def _create_search(self, client: "MlflowClient", label: str) -> str:

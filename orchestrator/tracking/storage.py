@@ -89,7 +89,7 @@ def find_search(storage: Path, label: str) -> Path:
     if not number.isdecimal() or int(number) not in known:
         numbers = ", ".join(map(str, known))
         raise RecordError(f"{name} has no search {number!r}; its numbers are {numbers}")
-    return storage / name / number
+    return storage / name / str(int(number))
 
 
 def list_searches(storage: Path) -> list[Path]:

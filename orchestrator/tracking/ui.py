@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.mlflow_ids import read_ids
 from orchestrator.tracking.saved_view import view_key
 from orchestrator.tracking.store import artifact_folder, prepare_settings
@@ -86,8 +87,8 @@ def answers(port: int) -> bool:
 
 def store_of(folder: Path) -> str:
     """The store that a search was written to."""
-    ids = read_ids(folder)
-    if ids is not None:
-        uri: str = ids["uri"]
-        return uri
-    return f"sqlite:///{folder.parents[1] / 'mlflow.db'}"
+    history = SearchHistory(folder)
+    history.follow()
+    beside = f"sqlite:///{folder.parents[1] / 'mlflow.db'}"
+    uri: str = history.plan.get("store_uri", beside)
+    return uri

@@ -171,7 +171,9 @@ def test_a_search_is_written_as_it_goes(make_search: MakeSearch) -> None:
     assert runs["demo#1"].data.tags["mlflow.note.content"] == "does smoothing help?"
     assert set(count_metrics(search).values()) == {1}
     assert not work.is_complete
-    assert read_ids(search.folder) is None
+    ids = read_ids(search.folder)
+    assert ids is not None
+    assert (ids["search"], ids["complete"]) == (runs["demo#1"].info.run_id, False)
 
 
 def test_a_run_that_began_again_is_written_once(make_search: MakeSearch) -> None:

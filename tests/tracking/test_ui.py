@@ -2,7 +2,9 @@
 
 import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,8 @@ from orchestrator.tracking.ui import (
     link_to_search,
     store_of,
 )
+
+MakeSearch = Callable[..., Any]
 
 BASE = "http://127.0.0.1:5000"
 
@@ -55,13 +59,15 @@ def test_before_mlflow_knows_a_search_links_lead_to_its_front(search: Path) -> N
     assert link_to_run(search, BASE, "abc") == f"{BASE}/#/experiments/0/runs/abc"
 
 
-def test_the_store_is_the_one_that_was_written(search: Path, tmp_path: Path) -> None:
-    """Else the one beside the runs."""
-    assert store_of(search) == f"sqlite:///{tmp_path / 'mlflow.db'}"
+def test_the_store_is_the_one_that_was_planned(make_search: MakeSearch, tmp_path: Path) -> None:
+    """As the journal says, though nothing was written yet; else the one beside the runs."""
+    search = make_search(tracking={"uri": "sqlite:////elsewhere/x.db"})
+    search.folder.mkdir(parents=True, exist_ok=True)
+    assert store_of(search.folder) == f"sqlite:///{tmp_path / 'mlflow.db'}"
 
-    write_ids(search)
+    search.begin()
 
-    assert store_of(search) == "sqlite:////elsewhere/x.db"
+    assert store_of(search.folder) == "sqlite:////elsewhere/x.db"
 
 
 def test_a_port_in_use_is_passed_over() -> None:
