@@ -6,7 +6,7 @@ record.to_pandas()
 compare("digits-label-smoothing").sentence
 """
 
-import tempfile
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,11 @@ class RunOptions:
     """Train a single run here, without Ray, and let its exceptions through."""
     run_number: int = 1
     """Which run `in_process` trains, as `plan` numbers them."""
+
+    def __post_init__(self) -> None:
+        """Refuse a number that nobody would read."""
+        if self.run_number != 1 and not self.in_process:
+            raise ValueError("run_number goes with in_process")
 
 
 def plan(
@@ -100,15 +105,32 @@ def run(
     onlooker = watch or Watch()
     number = options.run_number if options.in_process else None
     if options.limits.fast_dev_run:
-        with tempfile.TemporaryDirectory(prefix="orchestrator-") as folder:
-            return Execution(
-                spec, Path(folder), limits=options.limits, only_run=number, watch=onlooker
-            ).execute(keep=False)
+        return _try_quickly(spec, options, number, onlooker)
     kept = storage.find_storage(spec.keys.storage_path)
+    storage.check_storage(kept)
     close_orphans(kept)
     return Execution(
         spec, kept, limits=options.limits, only_run=number, watch=onlooker
     ).execute(keep=True)
+
+
+def _try_quickly(
+    spec: ExperimentSpec, options: RunOptions, number: int | None, watch: Watch
+) -> SearchRecord:
+    """Train in a folder that goes away, unless a traceback in it is to be read."""
+    from orchestrator.launch.cluster import make_temporary_folder
+
+    folder = make_temporary_folder()
+    failed = False
+    try:
+        record = Execution(
+            spec, folder, limits=options.limits, only_run=number, watch=watch
+        ).execute(keep=False)
+        failed = any(run.traceback for run in record.runs)
+    finally:
+        if not failed:
+            shutil.rmtree(folder, ignore_errors=True)
+    return record
 
 
 def compare(label: str, *, storage_path: str | None = None) -> "SearchSummary":

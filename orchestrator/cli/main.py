@@ -20,6 +20,8 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = import_module(f"orchestrator.cli.{cmd_name}").command
+        # Click's mark of lines that are not to be wrapped, as raw docstrings have it.
+        command.help = (command.help or "").replace("\\b\n", "\b\n")
         return command
 
 
@@ -57,8 +59,4 @@ def run_command_line(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe, such as `head`, has seen enough.
-        sys.stderr.close()
-        return 0
     return status if isinstance(status, int) else 0

@@ -1,5 +1,6 @@
 """What `run` shows: the plan, one live view, the answer; plain lines without a terminal."""
 
+import shlex
 import sys
 import time
 
@@ -97,4 +98,4 @@ class Screen(Watch):
 def _word_storage(record: SearchRecord) -> str:
     """The option by which other commands find the record; empty where they need none."""
     folder = record.folder.parents[1]
-    return "" if folder == find_storage() else f" --storage {folder}"
+    return "" if folder == find_storage() else f" --storage {shlex.quote(str(folder))}"
