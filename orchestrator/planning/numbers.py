@@ -1,15 +1,15 @@
 """The numbers of a run: every value that can change a weight, nothing left to a default."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.errors import SpecError
 from orchestrator.planning.cluster import word_count
-from orchestrator.planning.names import name_setting
 from orchestrator.planning.placement import LanePlan
 from orchestrator.planning.run_plan import DataPlan, Numbers, OptimizerPlan, SchedulePlan
-from orchestrator.planning.settings import Setting
-from orchestrator.specs.experiment import ExperimentSpec, Keys
+from orchestrator.planning.settings import Setting, enumerate_settings
+from orchestrator.specs.experiment import ExperimentSpec, Keys, describe_setting
 
 DEFAULT_LR: Final = {"sgd": 0.1, "adamw": 0.001}
 DEFAULT_MOMENTUM: Final = 0.9
@@ -40,6 +40,60 @@ class Limits:
     """Train on this many batches, the same in every epoch."""
 
 
+def check_settings(spec: ExperimentSpec) -> None:
+    """Refuse what no machine could train: too few images, for a setting or for a last batch.
+
+    Raises:
+        SpecError: Names every key once, with the first setting that it is wrong for.
+    """
+    found: dict[str, str] = {}
+    for setting in enumerate_settings(spec):
+        searched = {key: value for key, value in setting.items() if key.startswith("data.")}
+        at = f", at {describe_setting(searched)}" if searched else ""
+        for key, text in _check_data(spec.at(setting)):
+            found.setdefault(key, f"{spec.place_of(key)}: {key}: {text}{at}")
+    if found:
+        raise SpecError(list(found.values()))
+
+
+def _check_data(keys: Keys) -> Iterator[tuple[str, str]]:
+    available = DATA_SETS[keys.data.dataset].train_size
+    images = keys.data.train_size or available
+    if images > available:
+        text = f"{keys.data.dataset} has {available} training images (got {images})"
+        yield "data.train_size", f"{text}; set it to that at most"
+        return
+    problem = _check_batches(
+        images,
+        keys.data.batch_size,
+        workers=keys.resources.num_workers,
+        drop_last=keys.data.drop_last,
+    )
+    if problem:
+        yield "data.batch_size", problem
+
+
+def _check_batches(images: int, size: int, *, workers: int, drop_last: bool) -> str:
+    """Batch normalisation needs two images on every worker, in every step."""
+    last = images % size
+    if size // workers < 2:
+        return (
+            f"{size} images over {workers} workers leave one fewer than 2; "
+            f"set it to {2 * workers} at least"
+        )
+    if drop_last and images < size:
+        return (
+            f"{size} is more than the {images} training images, and data.drop_last leaves "
+            "no batch"
+        )
+    if last and last // workers < 2 and not drop_last:
+        return (
+            f"the last batch of an epoch has {last} of {size} images, fewer than 2 for each of "
+            f"{word_count(workers, 'worker')}; set data.drop_last: true or another batch_size"
+        )
+    return ""
+
+
 def resolve_numbers(
     spec: ExperimentSpec, setting: Setting, *, seed: int, lanes: LanePlan, limits: Limits
 ) -> Numbers:
@@ -51,19 +105,13 @@ def resolve_numbers(
         seed: The run's seed.
         lanes: What its lane is made of.
         limits: Shortcuts for debugging.
-
-    Raises:
-        SpecError: The combination is refused, or a batch is too small for its workers.
     """
     keys = spec.at(setting)
-    where = f"{spec.source}: " + (f"with {name_setting(setting)}: " if setting else "")
-    data = _resolve_data(keys, where)
-    _check_last_batch(where, data, workers=lanes.workers)
     return Numbers(
         seed=seed,
         deterministic=lanes.deterministic,
         architecture=keys.model.architecture,
-        data=data,
+        data=_resolve_data(keys),
         loss=keys.loss.name,
         label_smoothing=keys.loss.label_smoothing,
         optimizer=_resolve_optimizer(keys),
@@ -83,16 +131,8 @@ def _warmup(keys: Keys, limits: Limits) -> float:
     return keys.schedule.warmup_epochs / shrunk
 
 
-def _resolve_data(keys: Keys, where: str) -> DataPlan:
+def _resolve_data(keys: Keys) -> DataPlan:
     facts = DATA_SETS[keys.data.dataset]
-    size = keys.data.train_size or facts.train_size
-    if size > facts.train_size:
-        raise SpecError(
-            [
-                f"{where}data.train_size: {keys.data.dataset} has {facts.train_size} "
-                f"training images (got {size}); set it to that at most"
-            ]
-        )
     return DataPlan(
         dataset=keys.data.dataset,
         num_classes=facts.num_classes,
@@ -100,7 +140,7 @@ def _resolve_data(keys: Keys, where: str) -> DataPlan:
         channels=facts.channels if keys.model.architecture == "small_cnn" else 3,
         image_size=keys.data.image_size or facts.image_size,
         batch_size=keys.data.batch_size,
-        train_size=size,
+        train_size=keys.data.train_size or facts.train_size,
         label_noise=keys.data.label_noise,
         drop_last=keys.data.drop_last,
     )
@@ -118,33 +158,3 @@ def _resolve_optimizer(keys: Keys) -> OptimizerPlan:
         momentum=momentum,
         weight_decay=keys.optimizer.weight_decay,
     )
-
-
-def _check_last_batch(where: str, data: DataPlan, *, workers: int) -> None:
-    """Batch normalisation needs two images on every worker, in every step."""
-    if data.batch_size // workers < 2:
-        raise SpecError(
-            [
-                f"{where}data.batch_size: {data.batch_size} images over {workers} workers "
-                f"leave one fewer than 2; set it to {2 * workers} at least"
-            ]
-        )
-    last = data.train_size % data.batch_size
-    if data.train_size < data.batch_size:
-        if data.drop_last:
-            raise SpecError(
-                [
-                    f"{where}data.batch_size: {data.batch_size} is more than the "
-                    f"{data.train_size} training images, and data.drop_last leaves no batch"
-                ]
-            )
-        last = data.train_size
-    if last and last // workers < 2 and not data.drop_last:
-        raise SpecError(
-            [
-                f"{where}data.batch_size: the last batch of an epoch has "
-                f"{last} of {data.batch_size} images, fewer than 2 for each of "
-                f"{word_count(workers, 'worker')}; set data.drop_last: true or another "
-                "batch_size"
-            ]
-        )

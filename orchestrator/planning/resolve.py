@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from orchestrator.planning.cluster import Cluster, word_count
 from orchestrator.planning.names import name_runs
-from orchestrator.planning.numbers import Limits, resolve_numbers
+from orchestrator.planning.numbers import Limits, check_settings, resolve_numbers
 from orchestrator.planning.placement import LanePlan, place_lanes
 from orchestrator.planning.run_plan import Numbers, Place, RunPlan
 from orchestrator.planning.search_plan import SearchPlan
@@ -43,6 +43,7 @@ def resolve_search(
     seeds = _choose_seeds(keys, limits)
     pairs = [(setting, seed) for setting in settings for seed in seeds]
     lanes = _place(keys, cluster, runs=len(pairs))
+    check_settings(spec)
     search_id, runs = f"{keys.name}/{number}", []
     for name, (setting, seed) in zip(name_runs(pairs), pairs, strict=True):
         numbers = resolve_numbers(spec, setting, seed=seed, lanes=lanes, limits=limits)

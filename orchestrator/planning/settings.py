@@ -33,7 +33,8 @@ def enumerate_settings(spec: ExperimentSpec) -> list[Setting]:
     points: list[Setting] = [{}]
     if drawn_spaces:
         wanted = (spec.keys.search.num_trials or 0) // len(combinations)
-        points = _draw_points(drawn_spaces, wanted, seed=spec.keys.seed, source=spec.source)
+        where = spec.place_of("search.num_trials")
+        points = _draw_points(drawn_spaces, wanted, seed=spec.keys.seed, where=where)
     # Keys in the order of the file, whichever kind of space they have.
     settings = [
         {key: {**combination, **point}[key] for key in spec.spaces}
@@ -64,7 +65,7 @@ def choose_baseline(spec: ExperimentSpec) -> Setting | None:
 
 
 def _draw_points(
-    spaces: Mapping[str, Space], wanted: int, *, seed: int, source: str
+    spaces: Mapping[str, Space], wanted: int, *, seed: int, where: str
 ) -> list[Setting]:
     points: list[Setting] = []
     for point in itertools.islice(_draw(spaces, seed=seed), wanted * _DRAWS_PER_SETTING):
@@ -74,7 +75,7 @@ def _draw_points(
             return points
     raise SpecError(
         [
-            f"{source}: search.num_trials: the spaces hold no more than {len(points)} "
+            f"{where}: search.num_trials: the spaces hold no more than {len(points)} "
             f"different points to draw (asked for {wanted})"
         ]
     )

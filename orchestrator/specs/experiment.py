@@ -1,7 +1,7 @@
 """ExperimentSpec: the whole file as one value, with the search spaces beside the plain keys."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -117,6 +117,14 @@ class ExperimentSpec:
     """The spec as one YAML text, spaces in place, after `extends` and overrides."""
     notes: tuple[str, ...] = ()
     """What to tell the user that is not a mistake."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Dotted key to where it was written, as messages show it: `file:line:column`."""
+
+    def place_of(self, key: str) -> str:
+        """Where a key was written, or else the section that it would stand in."""
+        while key and key not in self.places:
+            key = key.rpartition(".")[0]
+        return self.places.get(key, self.source)
 
     def at(self, values: Mapping[str, Scalar]) -> Keys:
         """Return the keys with these dotted keys set; every rule across keys is checked again.
@@ -128,7 +136,10 @@ class ExperimentSpec:
         if keys is None:
             at = describe_setting(values)
             raise SpecError(
-                [f"{self.source}: {issue.key}: {issue.text}, at {at}" for issue in issues]
+                [
+                    f"{self.place_of(issue.key)}: {issue.key}: {issue.text}, at {at}"
+                    for issue in issues
+                ]
             )
         return keys
 

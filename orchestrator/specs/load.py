@@ -44,5 +44,11 @@ def load_spec(
     reading = read_tree(MapNode(tree.entries, file_tree.position), mistakes)
     notes = drop_replaced(reading, read_tree(file_tree, Mistakes())) if overrides else ()
     keys, spaces = check_reading(reading, mistakes)
-    text = dump_yaml(reading.written)
-    return ExperimentSpec(keys=keys, spaces=spaces, source=name, text=text, notes=notes)
+    return ExperimentSpec(
+        keys=keys,
+        spaces=spaces,
+        source=name,
+        text=dump_yaml(reading.written),
+        notes=notes,
+        places={key: str(position) for key, position in reading.positions.items() if key},
+    )

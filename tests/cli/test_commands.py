@@ -50,6 +50,21 @@ def test_a_typo_is_one_line_with_its_place(
 
 
 @pytest.mark.parametrize("command", ["validate", "plan", "run"])
+def test_what_no_machine_could_train_is_refused_by_the_file_alone(
+    command: str, spec: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A last batch of one image, at the second of the searched sizes; nothing is started."""
+    sizes = "data.batch_size={grid: [50, 33]}"
+    assert run_command_line([command, spec, "data.train_size=100", sizes]) == 2
+
+    assert capsys.readouterr().err == (
+        f"override '{sizes}': data.batch_size: the last batch of an epoch has 1 of 33 images, "
+        "fewer than 2 for each of 1 worker; set data.drop_last: true or another batch_size, "
+        "at data.batch_size=33\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["validate", "plan", "run"])
 def test_a_missing_file_exits_2(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Every command that takes a file says so in one line."""
     assert run_command_line([command, "nowhere.yaml"]) == 2

@@ -282,9 +282,9 @@ def test_a_setting_that_is_refused_is_named(make_plan: MakePlan) -> None:
         make_plan(data={"train_size": 100, "batch_size": {"grid": [50, 33]}})
 
     assert str(caught.value) == (
-        "<dict>: with batch_size=33: data.batch_size: the last batch of an epoch has 1 of 33 "
-        "images, fewer than 2 for each of 1 worker; set data.drop_last: true or another "
-        "batch_size"
+        "<dict>: data.batch_size: the last batch of an epoch has 1 of 33 images, fewer than 2 "
+        "for each of 1 worker; set data.drop_last: true or another batch_size, "
+        "at data.batch_size=33"
     )
 
 

@@ -88,7 +88,7 @@ def test_at_refuses_a_setting_that_cannot_be(load: Load) -> None:
         spec.at({"training.epochs": 2})
 
     assert str(caught.value) == (
-        "x.yaml: schedule.warmup_epochs: must be less than training.epochs, 2 (got 3), "
+        "x.yaml:5:27: schedule.warmup_epochs: must be less than training.epochs, 2 (got 3), "
         "at training.epochs=2"
     )
 
