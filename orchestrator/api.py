@@ -212,6 +212,9 @@ def find_pages(name: str | None, *, storage_path: str | None = None) -> Pages:
         search = storage.find_search(folder, name)
         return Pages(store_of(search), search)
     found = find_run(folder, name, choose_best=_best_run)
+    if not found.mlflow_id:
+        label = found.search.label
+        raise RecordError(f"{name}: MLflow has no such run yet; its search is {label}")
     return Pages(store_of(found.search.folder), found.search.folder, found.mlflow_id)
 
 

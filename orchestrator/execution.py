@@ -16,10 +16,11 @@ from orchestrator.tracking import journal, storage
 from orchestrator.tracking.facts import describe_software
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.metrics_file import append_metrics
-from orchestrator.tracking.owner import describe_owner
+from orchestrator.tracking.owner import describe_owner, own
 from orchestrator.tracking.record import SearchRecord
 from orchestrator.tracking.replay_thread import ReplayThread
 from orchestrator.tracking.store import check_store
+from orchestrator.tracking.writing import writing
 
 if TYPE_CHECKING:
     from orchestrator.comparison.summary import SearchSummary
@@ -80,7 +81,7 @@ class Execution:
             keep: Write to MLflow and draw the picture; False where nothing shall stay.
 
         Raises:
-            OrchestratorError: It cannot be done; nothing was started.
+            OrchestratorError: It cannot be done; nothing was started, or the disk is full.
             KeyboardInterrupt: It was stopped; what was done is recorded.
         """
         from orchestrator.launch.cluster import look
@@ -97,14 +98,15 @@ class Execution:
             # Somebody else was quicker.
             plan = self._resolve(cluster, number)
         self._watch.planned(plan)
-        training = _Training(
-            plan,
-            cluster,
-            self._watch,
-            here=self._only_run is not None,
-            facts=describe_software(self._source_folder()),
-        )
-        return training.train(keep=keep)
+        with own(plan.folder):
+            training = _Training(
+                plan,
+                cluster,
+                self._watch,
+                here=self._only_run is not None,
+                facts=describe_software(self._source_folder()),
+            )
+            return training.train(keep=keep)
 
     def _source_folder(self) -> Path | None:
         """The folder of the experiment file; None for a spec that was no file."""
@@ -195,8 +197,10 @@ class _Training:
         if keep and any(row.scores for row in summary.rows):
             from orchestrator.comparison.figures import draw_response_curve
 
-            draw_response_curve(summary, self._plan.folder / PICTURE)
-            files.append(str(self._plan.folder / PICTURE))
+            picture = self._plan.folder / PICTURE
+            with writing(picture):
+                draw_response_curve(summary, picture)
+            files.append(str(picture))
         markdown = describe_for_mlflow(summary, description=self._plan.description)
         self._book.append(
             journal.ANSWER, sentence=summary.sentence, markdown=markdown, files=files
@@ -221,14 +225,11 @@ class _Training:
 def _pick_run(plan: SearchPlan, number: int) -> SearchPlan:
     """The plan of one of its runs alone."""
     if plan.lanes.workers > 1:
-        raise InfeasibleError(
-            "--in-process trains with one worker; set resources.num_workers=1 "
-            f"(got {plan.lanes.workers})"
-        )
+        advice = f"set resources.num_workers=1 (got {plan.lanes.workers})"
+        raise InfeasibleError(f"--in-process trains with one worker; {advice}")
     if not 1 <= number <= len(plan.runs):
-        raise SpecError(
-            [f"--run {number}: the plan numbers its runs from 1 to {len(plan.runs)}"]
-        )
+        text = f"--run {number}: the plan numbers its runs from 1 to {len(plan.runs)}"
+        raise SpecError([text])
     chosen = plan.runs[number - 1]
     return replace(
         plan,

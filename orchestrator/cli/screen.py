@@ -1,8 +1,11 @@
 """What `run` shows: the plan, one live view, the answer; plain lines without a terminal."""
 
+import os
 import shlex
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 from rich.console import Console
@@ -20,6 +23,15 @@ from orchestrator.tracking.record import SearchRecord
 from orchestrator.tracking.storage import find_storage
 
 
+@contextmanager
+def _unread_if_closed() -> Iterator[None]:
+    """Go on in silence where the reader of a pipe, such as `head`, has left: runs go on too."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Screen(Watch):
     """Shows a search as it goes; a `Watch`."""
 
@@ -30,6 +42,7 @@ class Screen(Watch):
         self._printed = 0
         self._began = time.monotonic()
 
+    @_unread_if_closed()
     def planned(self, plan: SearchPlan) -> None:
         """Print the plan and open the live view."""
         click.echo(describe_plan(plan, width=terminal_width()))
@@ -42,6 +55,7 @@ class Screen(Watch):
         else:
             click.echo("starting")
 
+    @_unread_if_closed()
     def progressed(self, history: SearchHistory) -> None:
         """Bring the live view up to date, or print a line for every run that has ended."""
         self._view.history = history
@@ -52,6 +66,7 @@ class Screen(Watch):
             self._printed = len(lines)
             sys.stdout.flush()
 
+    @_unread_if_closed()
     def answered(self, record: SearchRecord, summary: SearchSummary) -> None:
         """Print the table, the sentence, the curve and what failed."""
         self.close()
@@ -66,6 +81,7 @@ class Screen(Watch):
             if run.traceback:
                 click.echo(f"the whole traceback is in {run.traceback}")
 
+    @_unread_if_closed()
     def ended(self, record: SearchRecord, *, kept: bool, mlflow_error: str) -> None:
         """Print where everything is."""
         self.close()

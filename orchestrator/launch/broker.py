@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import InfeasibleError
 from orchestrator.launch.books import MAX_CHARGES, Ending, LaneBook, RunBook
 from orchestrator.planning.run_plan import Assignment, RunPlan
 from orchestrator.tracking import journal
@@ -36,6 +37,7 @@ class Broker:
         self._training = asyncio.Event()
         self._closed = False
         self._failure = ""
+        self._lost = False
 
     # What the driver and Tune's clients ask
 
@@ -74,8 +76,7 @@ class Broker:
     async def abandon(self) -> None:
         """End every run that has not ended: nobody will hear of it again."""
         self._stopping.set()
-        for run_id in self._runs:
-            self._end(run_id, status="stopped", error="stopped before it had finished")
+        self._end_all(status="stopped", error="stopped before it had finished")
         await self._notify()
 
     async def close(self) -> None:
@@ -86,8 +87,7 @@ class Broker:
     async def fail(self, cause: str) -> None:
         """No lane is left: every run that has not ended fails with this cause."""
         self._failure = cause
-        for run_id in self._runs:
-            self._end(run_id, status="failed", error=cause)
+        self._end_all(status="failed", error=cause)
         await self._notify()
 
     # What lanes ask
@@ -100,7 +100,7 @@ class Broker:
             generation: Distinguishes these processes from those before a death.
             facts: What the journal shall know of them: versions, device, process ids.
         """
-        self._journal.append(journal.LANE, lane=lane, facts=dict(facts))
+        self._write(journal.LANE, lane=lane, facts=dict(facts))
         self._take_back(lane)
         self._lanes[lane] = LaneBook(generation)
         await self._notify()
@@ -126,7 +126,7 @@ class Broker:
         """Keep one epoch's metrics; `stop` where the run shall not go on."""
         if self._is_stale(lane, generation, run_id):
             return "stop"
-        self._journal.append(journal.EPOCH, run=run_id, epoch=epoch, metrics=dict(metrics))
+        self._write(journal.EPOCH, run=run_id, epoch=epoch, metrics=dict(metrics))
         self._training.set()
         return "stop" if self._stopping.is_set() else "continue"
 
@@ -202,7 +202,7 @@ class Broker:
         run.started = time.time()
         here.current = run_id
         here.served.append(Assignment(plan=run.plan, attempt=run.attempts).to_json())
-        self._journal.append(journal.START, run=run_id, lane=lane, attempt=run.attempts)
+        self._write(journal.START, run=run_id, lane=lane, attempt=run.attempts)
         self._changed.notify_all()
         return here.served[-1]
 
@@ -217,9 +217,14 @@ class Broker:
                 lane.current = None
         duration = time.time() - run.started if run.started else 0.0
         ending = {"status": status, "metrics": {}, "weights_sha256": "", "error": "", **values}
-        self._journal.append(journal.END, run=run_id, duration_s=duration, **ending)
-        run.ending.set_result(ending)
+        self._write(journal.END, run=run_id, duration_s=duration, **ending)
+        if not run.ending.done():
+            run.ending.set_result(ending)
         self._training.set()
+
+    def _end_all(self, *, status: str, error: str) -> None:
+        for run_id in self._runs:
+            self._end(run_id, status=status, error=error)
 
     def _end_waiting(self) -> None:
         failed = self._failure
@@ -228,6 +233,17 @@ class Broker:
                 self._end(run_id, status="failed", error=failed)
             else:
                 self._end(run_id, status="stopped", error="stopped before it began")
+
+    def _write(self, kind: str, **values: Any) -> None:  # noqa: ANN401
+        """Journal an entry; without a disk nothing more can count, and all ends."""
+        if self._lost:
+            return
+        try:
+            self._journal.append(kind, **values)
+        except InfeasibleError as error:
+            self._lost, self._failure = True, str(error)
+            self._stopping.set()
+            self._end_all(status="failed", error=self._failure)
 
     async def _notify(self) -> None:
         async with self._changed:

@@ -39,21 +39,20 @@ def resolve_search(
         InfeasibleError: The machines are too few.
     """
     keys = spec.keys
-    settings = enumerate_settings(spec)
-    seeds = _choose_seeds(keys, limits)
+    settings, seeds = enumerate_settings(spec), _choose_seeds(keys, limits)
     pairs = [(setting, seed) for setting in settings for seed in seeds]
     lanes = _place(keys, cluster, runs=len(pairs))
     check_settings(spec)
-    search_id, runs = f"{keys.name}/{number}", []
+    runs = []
     for name, (setting, seed) in zip(name_runs(pairs), pairs, strict=True):
         numbers = resolve_numbers(spec, setting, seed=seed, lanes=lanes, limits=limits)
-        run_id = f"{search_id}/{name}"
+        run_id = f"{keys.name}/{number}/{name}"
         runs.append(_resolve_run(keys, numbers, setting, run_id=run_id, storage=storage))
     return SearchPlan(
         name=keys.name,
         number=number,
         description=keys.description,
-        folder=storage / search_id,
+        folder=storage / keys.name / str(number),
         store_uri=keys.tracking.uri or f"sqlite:///{storage / 'mlflow.db'}",
         metric=keys.search.metric,
         maximize=METRICS[keys.search.metric].maximize,

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from orchestrator.tracking.writing import writing
+
 FILE_NAME: Final = "journal.jsonl"
 
 SEARCH: Final = "search"
@@ -39,7 +41,8 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-        self._file = os.open(folder / FILE_NAME, flags, 0o644)
+        self._path = folder / FILE_NAME
+        self._file = os.open(self._path, flags, 0o644)
         with self._locked():
             size = os.fstat(self._file).st_size
             if size and os.pread(self._file, 1, size - 1) != b"\n":
@@ -50,14 +53,15 @@ class Journal:
 
         Raises:
             ValueError: A value is NaN or infinite, which JSON cannot hold.
-            OSError: The disk is full or gone.
+            InfeasibleError: The disk is full or gone.
         """
         entry = {"kind": kind, "t": time.time(), **values}
         line = (json.dumps(entry, allow_nan=False) + "\n").encode()
-        with self._locked():
-            written = os.write(self._file, line)
-        if written < len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with writing(self._path):
+            with self._locked():
+                written = os.write(self._file, line)
+            if written < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         """Give the file back."""

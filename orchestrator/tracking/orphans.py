@@ -4,7 +4,6 @@ Nobody will ever report their unfinished runs again; left alone, MLflow would sh
 running for ever.
 """
 
-import fcntl
 import os
 import time
 from pathlib import Path
@@ -13,12 +12,10 @@ from typing import Final
 from orchestrator.tracking import journal
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.mlflow_ids import read_ids
-from orchestrator.tracking.owner import is_alive
+from orchestrator.tracking.owner import is_in_reach, own
 from orchestrator.tracking.replay_thread import ReplayThread
 from orchestrator.tracking.storage import list_searches
 
-LOCK_NAME: Final = "closing.lock"
-"""Held by the command that closes the search of that folder."""
 _REPLAY_S: Final = 10.0
 """For all searches together: a store that does not answer must not hold up a command."""
 
@@ -47,13 +44,10 @@ def _close_if_orphaned(folder: Path, *, deadline: float) -> bool:
     ids = read_ids(folder)
     if ids is not None and ids["complete"]:
         return False
-    if not _is_orphaned(folder) or not os.access(folder, os.W_OK):
+    if not _may_be_orphaned(folder) or not os.access(folder, os.W_OK):
         return False
-    with (folder / LOCK_NAME).open("wb") as held:
-        try:
-            # Two commands at once would end each run twice.
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with own(folder) as is_ours:
+        if not is_ours:
             return False
         history = SearchHistory(folder)
         history.follow()
@@ -65,10 +59,10 @@ def _close_if_orphaned(folder: Path, *, deadline: float) -> bool:
         return is_open
 
 
-def _is_orphaned(folder: Path) -> bool:
+def _may_be_orphaned(folder: Path) -> bool:
     history = SearchHistory(folder)
     history.follow()
-    return bool(history.plan) and is_alive(history.owner) is False
+    return bool(history.plan) and is_in_reach(history.owner)
 
 
 def _close(history: SearchHistory) -> None:

@@ -1,44 +1,48 @@
-"""Who writes a search's journal, and whether that process still lives."""
+"""Who drives a search: a lock in its folder, held for as long as that process lives.
 
+The kernel lets go of it however the process ends, and tells processes apart that cannot see one
+another, as those of two containers cannot.
+"""
+
+import fcntl
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+LOCK_NAME: Final = "owner.lock"
 
 
 def describe_owner() -> dict[str, Any]:
-    """This process, told apart from any later one that gets the same number."""
-    return {
-        "host": socket.gethostname(),
-        "boot": _boot_id(),
-        "pid": os.getpid(),
-        "started": _start_time(os.getpid()),
-    }
+    """This process, told apart from any on another machine."""
+    return {"host": socket.gethostname(), "boot": _boot_id(), "pid": os.getpid()}
 
 
-def is_alive(owner: Mapping[str, Any]) -> bool | None:
-    """Whether the owner still runs; None where this machine cannot know."""
-    if owner["host"] != socket.gethostname():
-        return None
-    if owner["boot"] != _boot_id():
-        return False
-    alive: bool = _start_time(owner["pid"]) == owner["started"]
-    return alive
+@contextmanager
+def own(folder: Path) -> Iterator[bool]:
+    """Drive a search, or close it: whether nobody else does.
+
+    Args:
+        folder: The search's folder.
+    """
+    with (folder / LOCK_NAME).open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def is_in_reach(owner: Mapping[str, Any]) -> bool:
+    """Whether the lock tells of that owner: not every shared disk passes locks on."""
+    here = describe_owner()
+    same_boot: bool = owner["boot"] == here["boot"] != ""
+    return same_boot or owner["host"] == here["host"]
 
 
 def _boot_id() -> str:
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip() if path.exists() else ""
-
-
-def _start_time(pid: int) -> str:
-    """When the process started, in ticks since boot; empty where no such process lives."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    # The command's name, in parentheses, may hold spaces.
-    values = text.rpartition(")")[2].split()
-    # A dead process stays listed until its parent asks for it, which some never do.
-    return "" if values[0] in "ZX" else values[19]

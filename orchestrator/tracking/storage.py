@@ -1,5 +1,6 @@
 """Where everything lies: `<storage>/<name>/<number>/<run>/`, and MLflow's store beside it."""
 
+import fcntl
 import os
 import tempfile
 from pathlib import Path
@@ -50,15 +51,16 @@ def claim_number(storage: Path, name: str) -> int:
 
 
 def check_storage(storage: Path) -> None:
-    """Refuse a storage folder that cannot be written or made; nothing is left behind.
+    """Refuse a storage folder that cannot be made, written or locked; nothing is left behind.
 
     Raises:
         InfeasibleError: The folder, or the nearest one above it, cannot be written.
     """
     nearest = next(path for path in (storage, *storage.parents) if os.path.lexists(path))
     try:
-        with tempfile.TemporaryFile(dir=nearest):
-            return
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            # Journals and owners are locked; some network disks know no locks.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise _refuse(storage, error) from error
 

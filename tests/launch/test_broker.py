@@ -1,6 +1,7 @@
 """The broker's books: queue, reports, verdicts, deaths."""
 
 import asyncio
+import resource
 from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -393,3 +394,30 @@ def test_another_lane_takes_over_what_one_leaves_behind(
 
     assert again == "demo/1/seed=0"
     assert [ending["error"] for ending in endings] == ["the job ended, too"]
+
+
+def test_a_full_disk_ends_the_search(tmp_path: Path, plans: list[dict[str, Any]]) -> None:
+    """Nothing more can be recorded: no run is waited for, none is trained on."""
+
+    async def scene() -> list[dict[str, Any]]:
+        broker = Broker(str(tmp_path), ["lane 0"])
+        submitted = asyncio.create_task(broker.train(plans))
+        await broker.join("lane 0", "first", {})
+        run = run_of(await broker.next_assignment("lane 0", "first", 0))
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        size = (tmp_path / journal.FILE_NAME).stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            assert await broker.report("lane 0", "first", run, 1, {"a": 1.0}) == "stop"
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert await broker.report("lane 0", "first", run, 2, {"a": 1.0}) == "stop"
+        return await submitted
+
+    endings = play(scene())
+
+    assert [ending["status"] for ending in endings] == ["failed"] * 3
+    file = tmp_path / journal.FILE_NAME
+    text = f"cannot write {file} (File too large); what was recorded before is kept"
+    assert {ending["error"] for ending in endings} == {text}
+    assert [kind for kind, _ in kinds(tmp_path)] == ["lane", "start"]

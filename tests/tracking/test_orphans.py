@@ -1,6 +1,5 @@
 """Searches whose driver was killed are closed by whoever comes next."""
 
-import fcntl
 import os
 import socket
 import subprocess
@@ -16,23 +15,30 @@ from orchestrator.tracking import orphans
 from orchestrator.tracking.history import read_search
 from orchestrator.tracking.mlflow_ids import read_ids
 from orchestrator.tracking.orphans import close_orphans
+from orchestrator.tracking.owner import describe_owner, own
 from orchestrator.tracking.store import open_store
 
 MakeSearch = Callable[..., Any]
 
 DRIVER = """
 import json, sys
-from orchestrator.tracking.owner import describe_owner
-print(json.dumps(describe_owner()), flush=True)
-input()
+from contextlib import ExitStack
+from pathlib import Path
+from orchestrator.tracking.owner import describe_owner, own
+with ExitStack() as held:
+    for folder in map(Path, sys.argv[1:]):
+        folder.mkdir(parents=True, exist_ok=True)
+        assert held.enter_context(own(folder))
+    print(json.dumps(describe_owner()), flush=True)
+    input()
 """
 
 
 @pytest.fixture
-def driver(child_environment: Mapping[str, str]) -> Any:
-    """A process that could drive a search, and what it says of itself."""
+def driver(child_environment: Mapping[str, str], tmp_path: Path) -> Any:
+    """A process that could drive `demo#1` to `demo#3`, and what it says of itself."""
     with subprocess.Popen(
-        [sys.executable, "-c", DRIVER],
+        [sys.executable, "-c", DRIVER, *(str(tmp_path / "demo" / n) for n in "123")],
         env=child_environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -98,8 +104,8 @@ def test_two_commands_at_once_close_a_search_once(
     kill(driver)
     before = (search.folder / "journal.jsonl").read_bytes()
 
-    with (search.folder / orphans.LOCK_NAME).open("wb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with own(search.folder) as is_ours:
+        assert is_ours
         assert close_orphans(tmp_path) == []
 
     assert (search.folder / "journal.jsonl").read_bytes() == before
@@ -152,10 +158,8 @@ def test_stores_that_do_not_answer_share_one_deadline(
 
 def test_another_machines_search_is_left_alone(make_search: MakeSearch, tmp_path: Path) -> None:
     """Nobody here can know whether it is still trained."""
-    from orchestrator.tracking.owner import describe_owner
-
     search = make_search()
-    search.begin(owner={**describe_owner(), "host": "another"})
+    search.begin(owner={**describe_owner(), "host": "another", "boot": "another"})
     search.start(0)
 
     assert close_orphans(tmp_path) == []
