@@ -48,7 +48,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 demo" >&2; exit 1; }
 	@echo "installing into .venv: up to 3.2 GB to download, 6.5 GB on the disk; PyTorch with CUDA is most of it"
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "make needs Python's venv; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[vision]'
 	@touch $@
 

@@ -4,19 +4,9 @@ The table gives the mean's own interval beside the interval of the difference: s
 good or bad for every value widen the first and cancel in the second, which alone decides.
 """
 
-from orchestrator.comparison.curve import describe_curve
-from orchestrator.comparison.export import summary_to_csv, summary_to_json
 from orchestrator.comparison.outcome import SearchSummary, SettingSummary, mark_of
 from orchestrator.comparison.scale import Scale, scale_of
 from orchestrator.comparison.text import cut_middle, wrap_words
-
-__all__ = [
-    "describe_curve",
-    "describe_summary",
-    "describe_table",
-    "summary_to_csv",
-    "summary_to_json",
-]
 
 COLORS = {"better": "32", "worse": "31"}
 GAP = "  "

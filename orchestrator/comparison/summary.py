@@ -19,7 +19,8 @@ from orchestrator.comparison.outcome import (
 )
 from orchestrator.comparison.simultaneous import compare_to_baseline, mean_interval
 from orchestrator.planning.names import shorten_keys, word_value
-from orchestrator.tracking.record import RunRecord, Scalar, SearchRecord, Setting
+from orchestrator.planning.run_plan import Scalar
+from orchestrator.tracking.record import RunRecord, SearchRecord, Setting
 
 __all__ = ["SearchSummary", "SettingSummary", "best_setting", "summarize_search"]
 

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-Scalar = str | int | float | bool | None
+from orchestrator.planning.run_plan import Scalar
 
 _LONGEST = 100
 

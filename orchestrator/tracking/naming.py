@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.planning.names import name_setting, word_setting, word_value
+from orchestrator.planning.run_plan import Scalar
 from orchestrator.tracking.history import RunState
-from orchestrator.tracking.record import Scalar
 
 
 def child_name(run: RunState, *, outcome: float | None = None) -> str:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator.planning.run_plan import Scalar
+
 if TYPE_CHECKING:
     import pandas
 
-Scalar = str | int | float | bool | None
 Setting = Mapping[str, Scalar]
 """Searched key, in full (`loss.label_smoothing`), to value; empty where nothing is searched."""
 

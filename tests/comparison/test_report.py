@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from orchestrator.comparison.report import describe_summary, summary_to_csv, summary_to_json
+from orchestrator.comparison.export import summary_to_csv, summary_to_json
+from orchestrator.comparison.report import describe_summary
 from orchestrator.comparison.summary import summarize_search
 from orchestrator.tracking.record import SearchRecord, Setting
 
