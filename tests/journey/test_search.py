@@ -76,31 +76,31 @@ def _mlflow_has_the_answer(storage: Path, out: str) -> None:
 def test_several_workers_train_one_run(
     orchestrate: Orchestrate, small_spec: str, storage: Path, running_ray: str
 ) -> None:
-    """Two workers of a joined Ray train each run together; the cluster goes on afterwards."""
+    """Two workers of a joined Ray train each run together, after one that has failed too."""
     ran = orchestrate(
         "run",
         small_spec,
+        "loss.label_smoothing=0",
+        "optimizer.lr={grid: [1e30, 0.1]}",
         "resources.num_workers=2",
         "search.seeds=1",
         "data.batch_size=50",
         RAY_ADDRESS=running_ray,
     )
 
-    assert ran.status == 0, ran.err
+    assert ran.status == 5, ran.err
     assert "each 2 workers with 1 thread on CPU" in ran.out
     assert "25 per worker" in ran.out
     assert f"Ray at {running_ray}" in ran.out
-    for setting in ("0", "0.4"):
-        run = storage / "small" / "1" / f"label_smoothing={setting},seed=0"
-        with np.load(run / "predictions.npz") as stored:
-            assert len(np.unique(stored["ids"])) == len(stored["ids"]) == 700
+    assert "failed: small/1/lr=1e+30,seed=0: the loss turned to " in ran.out
+    with np.load(storage / "small" / "1" / "lr=0.1,seed=0" / "predictions.npz") as stored:
+        assert len(np.unique(stored["ids"])) == len(stored["ids"]) == 700
     plan = orchestrate("plan", small_spec, RAY_ADDRESS=running_ray)
     assert plan.status == 0, plan.err
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 def test_failed_runs_are_named_and_the_others_go_on(
-    orchestrate: Orchestrate, small_spec: str, storage: Path, running_ray: str, workers: int
+    orchestrate: Orchestrate, small_spec: str, storage: Path, running_ray: str
 ) -> None:
     """A setting that turns to NaN fails by name of step; the rest is trained; exit status 5."""
     ran = orchestrate(
@@ -108,7 +108,6 @@ def test_failed_runs_are_named_and_the_others_go_on(
         small_spec,
         "loss.label_smoothing=0",
         "optimizer.lr={grid: [0.1, 1e30]}",
-        f"resources.num_workers={workers}",
         RAY_ADDRESS=running_ray,
     )
 
