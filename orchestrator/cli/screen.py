@@ -2,10 +2,12 @@
 
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -99,9 +101,9 @@ class Screen(Watch):
                 f"MLflow    not up to date ({mlflow_error}); nothing is lost, the next command "
                 "writes it"
             )
-        where = _word_storage(record)
-        click.echo(f"MLflow    orchestrator ui {record.label}{where}")
-        click.echo(f"again     orchestrator compare {record.label}{where}")
+        command, where = _word_command(), _word_storage(record)
+        click.echo(f"MLflow    {command} ui {record.label}{where}")
+        click.echo(f"again     {command} compare {record.label}{where}")
         click.echo(f"took      {time.monotonic() - self._began:.0f} s")
 
     def close(self) -> None:
@@ -109,6 +111,14 @@ class Screen(Watch):
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def _word_command() -> str:
+    """What to type for this program here: its environment need not be the shell's."""
+    program = Path(sys.argv[0])
+    if program.name == "orchestrator" and not shutil.which("orchestrator"):
+        return shlex.quote(str(program))
+    return "orchestrator"
 
 
 def _word_storage(record: SearchRecord) -> str:
