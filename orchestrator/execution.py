@@ -91,14 +91,14 @@ class Execution:
         # Refused before a number is taken and a folder is made.
         plan = self._resolve(cluster, storage.next_number(self._storage, name))
         if keep:
-            storage.check_storage(self._storage)
             check_store(plan.store_uri)
         number = storage.claim_number(self._storage, name)
         if number != plan.number:
             # Somebody else was quicker.
             plan = self._resolve(cluster, number)
         self._watch.planned(plan)
-        with own(plan.folder):
+        with own(plan.folder) as is_ours:
+            assert is_ours, f"{plan.folder} was made a moment ago"
             training = _Training(
                 plan,
                 cluster,

@@ -4,6 +4,7 @@ import click
 
 from orchestrator.cli import options
 from orchestrator.planning.numbers import check_settings
+from orchestrator.planning.settings import enumerate_settings
 from orchestrator.specs.load import load_spec
 
 
@@ -18,7 +19,7 @@ def command(spec: str, overrides: tuple[str, ...]) -> None:
       orchestrator validate experiments/digits-label-smoothing.yaml training.epochs=3
     """
     loaded = load_spec(spec, overrides)
-    check_settings(loaded)
+    check_settings(loaded, enumerate_settings(loaded))
     for note in loaded.notes:
         click.echo(f"note: {note}")
     searched = ", ".join(loaded.spaces)

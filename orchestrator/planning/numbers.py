@@ -1,6 +1,6 @@
 """The numbers of a run: every value that can change a weight, nothing left to a default."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,7 +8,7 @@ from orchestrator.errors import SpecError
 from orchestrator.planning.cluster import word_count
 from orchestrator.planning.placement import LanePlan
 from orchestrator.planning.run_plan import DataPlan, Numbers, OptimizerPlan, SchedulePlan
-from orchestrator.planning.settings import Setting, enumerate_settings
+from orchestrator.planning.settings import Setting
 from orchestrator.specs.experiment import ExperimentSpec, Keys, describe_setting
 
 DEFAULT_LR: Final = {"sgd": 0.1, "adamw": 0.001}
@@ -40,14 +40,18 @@ class Limits:
     """Train on this many batches, the same in every epoch."""
 
 
-def check_settings(spec: ExperimentSpec) -> None:
+def check_settings(spec: ExperimentSpec, settings: Iterable[Setting]) -> None:
     """Refuse what no machine could train: too few images, for a setting or for a last batch.
+
+    Args:
+        spec: What was asked.
+        settings: The settings that it means.
 
     Raises:
         SpecError: Names every key once, with the first setting that it is wrong for.
     """
     found: dict[str, str] = {}
-    for setting in enumerate_settings(spec):
+    for setting in settings:
         searched = {key: value for key, value in setting.items() if key.startswith("data.")}
         at = f", at {describe_setting(searched)}" if searched else ""
         for key, text in _check_data(spec.at(setting)):

@@ -42,7 +42,7 @@ def resolve_search(
     settings, seeds = enumerate_settings(spec), _choose_seeds(keys, limits)
     pairs = [(setting, seed) for setting in settings for seed in seeds]
     lanes = _place(keys, cluster, runs=len(pairs))
-    check_settings(spec)
+    check_settings(spec, settings)
     runs = []
     for name, (setting, seed) in zip(name_runs(pairs), pairs, strict=True):
         numbers = resolve_numbers(spec, setting, seed=seed, lanes=lanes, limits=limits)

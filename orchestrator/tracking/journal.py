@@ -36,14 +36,18 @@ class Journal:
 
     Args:
         folder: The search's folder; made where it is missing.
+
+    Raises:
+        InfeasibleError: The disk is full or gone.
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         self._path = folder / FILE_NAME
-        self._file = os.open(self._path, flags, 0o644)
-        with self._locked():
+        with writing(self._path):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, flags, 0o644)
+        with writing(self._path), self._locked():
             size = os.fstat(self._file).st_size
             if size and os.pread(self._file, 1, size - 1) != b"\n":
                 os.write(self._file, b"\n")

@@ -6,9 +6,11 @@ running for ever.
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from orchestrator.errors import InfeasibleError
 from orchestrator.tracking import journal
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.mlflow_ids import read_ids
@@ -23,8 +25,8 @@ _REPLAY_S: Final = 10.0
 def close_orphans(storage: Path) -> list[Path]:
     """End the runs of dead searches, and bring MLflow up to date with every closed one.
 
-    One whose folder cannot be written is left as it is. What MLflow does not take within ten
-    seconds is left to the next command.
+    One that cannot be written, on a full disk for instance, is left as it is. What MLflow does
+    not take within ten seconds is left to the next command.
 
     Args:
         storage: Folder of all experiments.
@@ -46,7 +48,7 @@ def _close_if_orphaned(folder: Path, *, deadline: float) -> bool:
         return False
     if not _may_be_orphaned(folder) or not os.access(folder, os.W_OK):
         return False
-    with own(folder) as is_ours:
+    with suppress(InfeasibleError), own(folder) as is_ours:
         if not is_ours:
             return False
         history = SearchHistory(folder)
@@ -57,6 +59,7 @@ def _close_if_orphaned(folder: Path, *, deadline: float) -> bool:
         if time.monotonic() < deadline:
             ReplayThread(folder).finish(deadline - time.monotonic())
         return is_open
+    return False
 
 
 def _may_be_orphaned(folder: Path) -> bool:

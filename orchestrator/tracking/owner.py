@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from orchestrator.tracking.writing import writing
+
 LOCK_NAME: Final = "owner.lock"
 
 
@@ -26,8 +28,14 @@ def own(folder: Path) -> Iterator[bool]:
 
     Args:
         folder: The search's folder.
+
+    Raises:
+        InfeasibleError: The disk is full or gone.
     """
-    with (folder / LOCK_NAME).open("ab") as lock:
+    path = folder / LOCK_NAME
+    with writing(path):
+        opened = path.open("ab")
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -57,13 +57,16 @@ class Replay:
         if not any(run.history or run.ending for run in self._history.runs.values()):
             return False
         client = self._connect()
-        label = _label(self._history.plan)
+        label, known = _label(self._history.plan), len(self._ids)
         if label not in self._begun:
             self._begin_search(client, label)
         for run_id, run in self._history.runs.items():
             # A run that was never begun has nothing to show.
             if run.attempt and run_id not in self._ended:
                 self._write_run(client, run_id, run)
+        if len(self._ids) > known:
+            # Who looks while it goes on shall find what there is.
+            self._write_ids()
         if self._history.status != "running":
             self._write_end(client)
         return True
@@ -99,7 +102,7 @@ class Replay:
             self._ids[label] = self._create_search(client, label)
         client.log_text(self._ids[label], plan["spec_text"], "spec.yaml")
         client.log_text(self._ids[label], json.dumps(plan, indent=1), "plan.json")
-        self._write_ids()
+        client.set_experiment_tag(self._experiment, *view_tag(plan))
         self._begun.add(label)
 
     def _create_search(self, client: "MlflowClient", label: str) -> str:
@@ -196,7 +199,6 @@ class Replay:
             _STATUS[self._history.status],
             _milliseconds(answer.get("t", time.time())),
         )
-        client.set_experiment_tag(self._experiment, *view_tag(self._history.plan))
         self._artifacts_written = bool(answer)
         self._write_ids()
 

@@ -1,6 +1,7 @@
 """Searches whose driver was killed are closed by whoever comes next."""
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -109,6 +110,25 @@ def test_two_commands_at_once_close_a_search_once(
         assert close_orphans(tmp_path) == []
 
     assert (search.folder / "journal.jsonl").read_bytes() == before
+
+
+def test_a_full_disk_keeps_nobody_from_reading(
+    make_search: MakeSearch, driver: Any, tmp_path: Path
+) -> None:
+    """A search that cannot be closed stays as it is; the command that came by goes on."""
+    search = begin(make_search, driver)
+    kill(driver)
+    before = (search.folder / "journal.jsonl").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before), limits[1]))
+    try:
+        assert close_orphans(tmp_path) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert (search.folder / "journal.jsonl").read_bytes() == before
+    assert read_search(search.folder).status == "running"
 
 
 def test_what_was_left_unwritten_is_written(

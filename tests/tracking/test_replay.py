@@ -174,6 +174,10 @@ def test_a_search_is_written_as_it_goes(make_search: MakeSearch) -> None:
     ids = read_ids(search.folder)
     assert ids is not None
     assert (ids["search"], ids["complete"]) == (runs["demo#1"].info.run_id, False)
+    assert ids["runs"] == {search.run_ids[0]: runs[search.run_ids[0]].info.run_id}
+    # The link of `orchestrator ui` leads to a view that is there already.
+    tags = client.get_experiment(ids["experiment"]).tags
+    assert set(tags) >= {"mlflow.sharedViewState.search1"}
 
 
 def test_a_run_that_began_again_is_written_once(make_search: MakeSearch) -> None:
