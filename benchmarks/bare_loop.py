@@ -22,7 +22,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from orchestrator.planning.run_plan import DataPlan  # noqa: E402
-from orchestrator.training.data import build_data  # noqa: E402
+from orchestrator.training.data.build import build_data  # noqa: E402
 from orchestrator.training.streams import derive_seed  # noqa: E402
 
 VALUES = (0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6)

@@ -9,49 +9,20 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from orchestrator.planning.section_plans import (
+    DataPlan,
+    FineTunePlan,
+    LossPlan,
+    ModelPlan,
+    OptimizerPlan,
+    SchedulePlan,
+    TrainingPlan,
+)
 
 Scalar = str | int | float | bool | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataPlan:
-    """Which images, in which batches."""
-
-    dataset: str
-    num_classes: int
-    channels: int
-    """Colour channels that the model is fed."""
-    image_size: int
-    """Height and width in pixels."""
-    batch_size: int
-    """Images per optimizer step, over all workers."""
-    train_size: int
-    """Training images used, drawn by class from the seed."""
-    label_noise: float
-    """Share of the training labels that are redrawn uniformly over all classes."""
-    drop_last: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerPlan:
-    """The optimizer and its rates."""
-
-    name: Literal["sgd", "adamw"]
-    backbone_lr: float
-    """Learning rate of everything but the head."""
-    head_lr: float
-    """Learning rate of the final linear layer."""
-    momentum: float
-    weight_decay: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class SchedulePlan:
-    """How the learning rates move, optimizer step by optimizer step."""
-
-    name: Literal["constant", "cosine", "one_cycle"]
-    warmup_epochs: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,17 +31,19 @@ class Numbers:
 
     seed: int
     deterministic: Literal["true", "warn", "false"]
-    architecture: str
     data: DataPlan
-    loss: str
-    label_smoothing: float
+    model: ModelPlan
+    loss: LossPlan
     optimizer: OptimizerPlan
+    fine_tune: FineTunePlan
     schedule: SchedulePlan
-    epochs: int
+    training: TrainingPlan
     world_size: int
     threads: int
     """Threads of one worker; float sums depend on them."""
     device: Literal["cpu", "cuda"]
+    sources: str
+    """Digest of the user's own code; empty where there is none."""
     limit_batches: int | None
     """Train and validate on this many batches of each epoch only; None for all."""
     overfit_batches: int | None
@@ -85,6 +58,16 @@ class Place:
     """Absolute path of the run's folder."""
     loader_workers: int
     """Processes that prepare batches for one worker; 0 prepares them in the worker itself."""
+    data_root: str = ""
+    """Absolute path of the data set's folder or table; empty where it needs none."""
+    download: bool = False
+    """Whether a data set that is not there may be fetched."""
+    cache: Literal["auto", "on", "off"] = "auto"
+    """Whether decoded images are kept on the node's disk; `auto`: where they fit."""
+    weights: str = ""
+    """Absolute path of the weights' file; empty for torchvision's and for none."""
+    sources: str = ""
+    """Absolute path of the folder that the user's own modules are imported from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,11 +120,22 @@ class Assignment:
 
 def _build(cls: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401  any of the plans
     hints = get_type_hints(cls)
-    return cls(
-        **{
-            key: _build(hints[key], value)
-            if dataclasses.is_dataclass(hints.get(key))
-            else value
-            for key, value in values.items()
-        }
-    )
+    return cls(**{key: _build_value(hints.get(key), value) for key, value in values.items()})
+
+
+def _build_value(hint: Any, value: Any) -> Any:  # noqa: ANN401
+    """The value that JSON made of a field: tuples had become lists, plans maps."""
+    if get_origin(hint) in (Union, UnionType):
+        fitting = [part for part in get_args(hint) if _fits(part, value)]
+        return _build_value(fitting[0], value) if fitting else value
+    if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
+        return _build(hint, value)
+    if isinstance(value, list) and get_origin(hint) is tuple:
+        return tuple(_build_value(get_args(hint)[0], item) for item in value)
+    return value
+
+
+def _fits(hint: Any, value: object) -> bool:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        return dataclasses.is_dataclass(hint)
+    return isinstance(value, list) and get_origin(hint) is tuple

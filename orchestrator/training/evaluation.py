@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from orchestrator.training.context import WorkerContext
-from orchestrator.training.data import ImageSet, load_batches
+from orchestrator.training.data.build import ImageSet, load_batches
 from orchestrator.training.metrics import Tally, merge_tallies, read_tally, tally_batch
 
 BATCH_SIZE = 512

@@ -13,7 +13,7 @@ from torch import Tensor, distributed, nn
 from orchestrator.errors import NonFiniteLossError
 from orchestrator.planning.run_plan import Assignment, Numbers, RunPlan
 from orchestrator.training.context import WorkerContext
-from orchestrator.training.data import (
+from orchestrator.training.data.build import (
     RunData,
     build_data,
     epoch_order,

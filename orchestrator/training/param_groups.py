@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from orchestrator.training.model import head_parameters
+from orchestrator.training.model.build import head_parameters
 
 
 def build_param_groups(

@@ -12,7 +12,7 @@ from orchestrator.planning.run_plan import Numbers
 from orchestrator.training import streams
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.loss import LossFunction, build_loss, weight_share
-from orchestrator.training.model import build_model
+from orchestrator.training.model.build import build_model
 from orchestrator.training.optim import build_optimizer, build_schedule
 
 

@@ -12,7 +12,7 @@ from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.planning.numbers import DATA_SETS, Limits
 from orchestrator.planning.run_plan import Assignment, OptimizerPlan, RunPlan, SchedulePlan
 from orchestrator.planning.search_plan import SearchPlan
-from orchestrator.training.data import build_data
+from orchestrator.training.data.build import build_data
 
 MakePlan = Callable[..., SearchPlan]
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from orchestrator.training import evaluation
 from orchestrator.training.context import Verdict, WorkerContext
-from orchestrator.training.data import ImageSet
+from orchestrator.training.data.build import ImageSet
 
 
 class Pixel(nn.Module):

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from orchestrator.errors import NonFiniteLossError
 from orchestrator.planning.run_plan import Assignment
-from orchestrator.training.data import build_data
+from orchestrator.training.data.build import build_data
 from orchestrator.training.loop import digest_weights, train
 
 MakeAssignment = Callable[..., Assignment]

@@ -10,7 +10,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from orchestrator.planning.run_plan import OptimizerPlan, SchedulePlan
-from orchestrator.training.model import SmallCNN
+from orchestrator.training.model.build import SmallCNN
 from orchestrator.training.optim import build_optimizer, build_schedule
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from orchestrator.training.model import SmallCNN, build_model, head_parameters
+from orchestrator.training.model.build import SmallCNN, build_model, head_parameters
 from orchestrator.training.param_groups import build_param_groups
 
 CPU = torch.device("cpu")

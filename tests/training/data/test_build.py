@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from orchestrator.planning.run_plan import DataPlan
-from orchestrator.training.data import (
+from orchestrator.training.data.build import (
     ImageSet,
     build_data,
     epoch_order,
@@ -50,7 +50,7 @@ def test_the_images_are_scikit_learns() -> None:
 
 def test_the_stored_split_covers_everything_once() -> None:
     """800 training, 700 validation and 297 test images are the 1,797 scans, none twice."""
-    from orchestrator.training.data import _DIGITS
+    from orchestrator.training.data.build import _DIGITS
 
     with np.load(_DIGITS) as stored:
         parts = {name: stored[name] for name in ("train", "val", "test")}

@@ -1,0 +1,1 @@
+"""Key `data`: the images of a run and its batches."""

@@ -1,0 +1,1 @@
+"""Key `model`: the network and the weights that it starts from."""
