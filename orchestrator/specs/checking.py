@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice, product
 
 from orchestrator.specs.experiment import Keys, describe_setting, replace_values
-from orchestrator.specs.fields import kind_of, list_fields
+from orchestrator.specs.fields import kind_at, list_fields
 from orchestrator.specs.mistakes import Mistakes
 from orchestrator.specs.reading import Reading, put_value
 from orchestrator.specs.search import Scalar, SearchSpec, Space, corners
@@ -58,7 +58,7 @@ class _Checker:
         placed = {}
         for key, (word, node) in self._reading.spaces.items():
             try:
-                space = parse_space(word, node, kind_of(fields[key]))
+                space = parse_space(word, node, kind_at(key, fields))
             except SpaceError as error:
                 self._mistakes.add(error.position, str(error), key=key)
                 self._reading.broken.add(key)
@@ -98,7 +98,7 @@ class _Checker:
         if baseline:
             fields = list_fields(Keys)
             whole = {
-                key: as_kind(value, kind_of(fields[key])) for key, value in baseline.items()
+                key: as_kind(value, kind_at(key, fields)) for key, value in baseline.items()
             }
             put_value(self._reading.values, "search.baseline", whole)
 

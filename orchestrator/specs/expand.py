@@ -65,3 +65,13 @@ def expand_store(text: str, folder: Path) -> str:
     if not expanded.startswith(prefix):
         return expanded
     return prefix + expand_path(expanded.removeprefix(prefix), folder)
+
+
+def expand_weights(text: str, folder: Path) -> str:
+    """Return where weights come from: a file's path made absolute, another name as it is.
+
+    Raises:
+        ValueError: As for `expand_path`.
+    """
+    is_file = text.lower().endswith((".safetensors", ".pth", ".pt", ".bin", ".ckpt"))
+    return expand_path(text, folder) if is_file else text

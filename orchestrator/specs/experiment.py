@@ -8,9 +8,19 @@ from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator.errors import SpecError
 from orchestrator.specs import sections
+from orchestrator.specs.agreement import list_contradictions
+from orchestrator.specs.data_section import DataSpec
+from orchestrator.specs.fine_tune_section import FineTuneSpec
 from orchestrator.specs.mistakes import value_text
+from orchestrator.specs.model_section import ModelSpec
 from orchestrator.specs.search import Scalar, SearchSpec, Space
-from orchestrator.specs.sections import Section, refuse
+from orchestrator.specs.section import Section, refuse
+from orchestrator.specs.training_sections import (
+    LossSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    TrainingSpec,
+)
 from orchestrator.specs.validation import check_values
 
 _SEEDS = 2**32
@@ -50,19 +60,19 @@ class Keys(Section):
     storage_path: sections.FolderPath | None = None
     """Folder for everything that is written, relative to the YAML file.
     Unset: ORCHESTRATOR_STORAGE, or `./runs`."""
-    data: sections.DataSpec
+    data: DataSpec
     """What is trained on, and how much of it at once; a section of keys."""
-    model: sections.ModelSpec
+    model: ModelSpec
     """The network; a section of keys."""
-    loss: sections.LossSpec = sections.LossSpec()
+    loss: LossSpec = LossSpec()
     """What is minimised; a section of keys."""
-    optimizer: sections.OptimizerSpec = sections.OptimizerSpec()
+    optimizer: OptimizerSpec = OptimizerSpec()
     """How a gradient becomes a step; a section of keys."""
-    schedule: sections.ScheduleSpec = sections.ScheduleSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
     """The learning rate over a training; a section of keys."""
-    training: sections.TrainingSpec
+    training: TrainingSpec
     """How long, and which epoch counts; a section of keys."""
-    fine_tune: sections.FineTuneSpec | None = None
+    fine_tune: FineTuneSpec | None = None
     """Learning rates of backbone and head, in place of optimizer.lr; a section of keys.
     Unset: one rate for all parameters."""
     resources: sections.ResourcesSpec = sections.ResourcesSpec()
@@ -75,23 +85,9 @@ class Keys(Section):
     """Not built yet; a section of keys."""
 
     @model_validator(mode="after")
-    def _warmup_ends_before_training_does(self) -> "Keys":
-        warmup, epochs = self.schedule.warmup_epochs, self.training.epochs
-        if warmup >= epochs:
-            raise refuse(
-                f"must be less than training.epochs, {epochs} (got {warmup:g})",
-                key="schedule.warmup_epochs",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _fine_tune_sets_the_rates_alone(self) -> "Keys":
-        if self.fine_tune is not None and self.optimizer.lr is not None:
-            raise refuse(
-                "fine_tune sets the learning rates; leave one of the two out "
-                f"(got {self.optimizer.lr:g})",
-                key="optimizer.lr",
-            )
+    def _sections_agree(self) -> "Keys":
+        for key, text in list_contradictions(self):
+            raise refuse(text, key=key)
         return self
 
     @model_validator(mode="after")

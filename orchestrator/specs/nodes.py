@@ -3,7 +3,7 @@
 A Python map becomes the same tree, so that everything after this is one road.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,31 @@ def plain_value(node: Node) -> object:
     if isinstance(node, ListNode):
         return [plain_value(item) for item in node.items]
     return {key: plain_value(entry.node) for key, entry in node.entries.items()}
+
+
+def list_parts(node: Node, key: str) -> Iterator[tuple[str, Position]]:
+    """Yield the dotted names of what a node holds, list items by their index, with places."""
+    if isinstance(node, MapNode):
+        for word, entry in node.entries.items():
+            yield f"{key}.{word}", entry.position
+            yield from list_parts(entry.node, f"{key}.{word}")
+    elif isinstance(node, ListNode):
+        for index, item in enumerate(node.items):
+            yield f"{key}.{index}", item.position
+            yield from list_parts(item, f"{key}.{index}")
+
+
+def map_texts(node: Node, change: Callable[[str, Path], str]) -> Node:
+    """Return a list with its texts changed; each is given the folder that it was written in."""
+    if not isinstance(node, ListNode):
+        return node
+    items = [
+        ScalarNode(change(item.value, item.position.source.folder), item.position)
+        if isinstance(item, ScalarNode) and isinstance(item.value, str)
+        else item
+        for item in node.items
+    ]
+    return ListNode(tuple(items), node.position)
 
 
 def parse_map(tree: Mapping[Any, Any], source: Source, mistakes: Mistakes) -> MapNode:

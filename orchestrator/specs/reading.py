@@ -7,23 +7,30 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from orchestrator.specs.expand import expand_path, expand_store
+from orchestrator.specs.expand import expand_path, expand_store, expand_weights
 from orchestrator.specs.experiment import Keys
-from orchestrator.specs.fields import kind_of, list_fields, section_of
+from orchestrator.specs.fields import kind_of, list_fields, list_sections, section_of
 from orchestrator.specs.mistakes import Mistakes, Position, value_text
 from orchestrator.specs.nodes import (
     Entry,
     MapNode,
     Node,
     ScalarNode,
+    list_parts,
+    map_texts,
     plain_value,
 )
 from orchestrator.specs.search import Scalar, why_fixed
-from orchestrator.specs.sections import Section
-from orchestrator.specs.vocabulary import explain_unknown_key, explain_wrong_space
+from orchestrator.specs.section import Section
+from orchestrator.specs.vocabulary import (
+    explain_unknown_key,
+    explain_wrong_space,
+    is_space_map,
+)
 
 _PATHS: dict[str, Callable[[str, Path], str]] = {
     "data.root": expand_path,
+    "model.weights": expand_weights,
     "storage_path": expand_path,
     "tracking.uri": expand_store,
 }
@@ -79,8 +86,7 @@ def put_value(tree: dict[str, Any], key: str, value: object) -> None:
 
 def known_keys() -> tuple[str, ...]:
     """List every key, dotted, sections too."""
-    sections = (key for key, known in Keys.model_fields.items() if section_of(known))
-    return (*list_fields(Keys), *sections)
+    return (*list_fields(Keys), *list_sections(Keys))
 
 
 def read_tree(tree: MapNode, mistakes: Mistakes) -> Reading:
@@ -132,15 +138,55 @@ class _TreeReader:
     def _read_value(self, entry: Entry, known: FieldInfo, key: str) -> None:
         node = entry.node
         self._reading.positions[key] = node.position
-        if kind_of(known) == "map":
+        kind = kind_of(known)
+        if key == "search.baseline":
             self._reading.positions[key] = entry.position
             self._read_baseline(node, key)
+        elif kind == "map":
+            self._reading.positions[key] = entry.position
+            self._read_arguments(node, key)
+        elif kind in ("list", "any") and not _is_space(node):
+            self._read_structure(node, key)
         elif isinstance(node, MapNode):
             self._read_space(node, key)
         elif key in _PATHS and isinstance(node, ScalarNode) and isinstance(node.value, str):
             self._read_path(node.value, node.position, key)
         else:
             self._reading.put(key, plain_value(node))
+
+    def _read_arguments(self, node: Node, key: str) -> None:
+        """Read the arguments of a callable: whatever it takes, or search spaces."""
+        if not isinstance(node, MapNode):
+            shown = value_text(plain_value(node))
+            self._refuse(node.position, f"must be a map of arguments (got {shown})", key)
+            return
+        self._reading.put(key, {})
+        for name, entry in node.entries.items():
+            argument = f"{key}.{name}"
+            self._reading.positions[argument] = entry.node.position
+            if _is_space(entry.node):
+                assert isinstance(entry.node, MapNode)
+                self._read_space(entry.node, argument)
+            else:
+                self._reading.put(argument, plain_value(entry.node))
+
+    def _read_structure(self, node: Node, key: str) -> None:
+        """Read a list or a map as it stands, and note where each part of it does."""
+        for part, position in list_parts(node, key):
+            self._reading.positions[part] = position
+        value = plain_value(node)
+        if key == "model.rules" and isinstance(value, list):
+            for item in value:
+                self._expand_tensor(item, node)
+        self._reading.put(key, value)
+
+    def _expand_tensor(self, rule: object, node: Node) -> None:
+        if isinstance(rule, dict) and isinstance(rule.get("tensor"), str):
+            file, colon, name = rule["tensor"].rpartition(":")
+            try:
+                rule["tensor"] = expand_path(file, node.position.source.folder) + colon + name
+            except ValueError as error:
+                self._refuse(node.position, f"{error} (got {file!r})", "model.rules")
 
     def _read_space(self, node: MapNode, key: str) -> None:
         wrong = explain_wrong_space(tuple(node.entries)) or why_fixed(key)
@@ -149,7 +195,8 @@ class _TreeReader:
             self._reading.lost_space = True
             return
         word, entry = next(iter(node.entries.items()))
-        self._reading.spaces[key] = (word, entry.node)
+        under = map_texts(entry.node, _PATHS[key]) if key in _PATHS else entry.node
+        self._reading.spaces[key] = (word, under)
         put_value(self._reading.written, key, plain_value(node))
 
     def _read_path(self, text: str, position: Position, key: str) -> None:
@@ -187,3 +234,7 @@ def _flat(node: MapNode, prefix: str) -> Iterator[tuple[str, Node]]:
             yield from _flat(entry.node, f"{prefix}{word}.")
         else:
             yield prefix + word, entry.node
+
+
+def _is_space(node: Node) -> bool:
+    return isinstance(node, MapNode) and is_space_map(node.entries)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from orchestrator.specs.experiment import Keys
-from orchestrator.specs.fields import Kind, kind_of, list_fields, section_of
+from orchestrator.specs.fields import Kind, kind_of, list_fields, list_sections
 from orchestrator.specs.search import why_fixed
 
 _WORDS: dict[Kind, tuple[str, ...]] = {
@@ -11,31 +11,43 @@ _WORDS: dict[Kind, tuple[str, ...]] = {
     "whole": ("grid", "choice", "randint"),
     "flag": ("grid", "choice"),
     "text": ("grid", "choice"),
+    "any": ("grid", "choice"),
+    "list": (),
+    "map": (),
 }
 
 
 def json_schema() -> dict[str, Any]:
     """Return the schema (draft 2020-12); a key that can be searched also takes its spaces."""
     schema = Keys.model_json_schema()
-    sections = {key: section_of(known) for key, known in Keys.model_fields.items()}
     homes = {
-        key: schema["$defs"][model.__name__] for key, model in sections.items() if model
+        key: schema["$defs"][model.__name__] for key, model in list_sections(Keys).items()
     } | {"": schema}
     for key, known in list_fields(Keys).items():
         section, _, word = key.rpartition(".")
         properties = homes[section]["properties"]
         if not why_fixed(key):
             properties[word] = _with_spaces(properties[word], _WORDS[kind_of(known)])
-    for key in homes:
+    for key in Keys.model_fields:
         # The default of a section repeats those of its keys.
-        schema["properties"].get(key, {}).pop("default", None)
-    required = {key: home.pop("required") for key, home in homes.items() if "required" in home}
+        if key in homes:
+            schema["properties"][key].pop("default", None)
+    required = {
+        key: home.pop("required")
+        for key, home in homes.items()
+        if "required" in home and "." not in key
+    }
+    together = {
+        key: {"dependentRequired": homes[key].pop("dependentRequired")}
+        for key in homes
+        if "dependentRequired" in homes[key]
+    }
     schema["properties"] = {"extends": _extends()} | schema["properties"]
     # What an extended file may hold cannot be seen from here.
     schema["if"] = {"not": {"required": ["extends"]}}
     schema["then"] = {
         "required": required.pop(""),
-        "properties": {key: {"required": words} for key, words in required.items()},
+        "properties": {key: {"required": words} for key, words in required.items()} | together,
     }
     _drop_titles(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
@@ -47,7 +59,7 @@ def _with_spaces(value: dict[str, Any], words: tuple[str, ...]) -> dict[str, Any
         name: value[name] for name in value if name not in ("description", "default", "title")
     }
     spaces = [_space(word, plain) for word in words]
-    return about | {"anyOf": [plain, *spaces]}
+    return about | {"anyOf": [plain, *spaces]} if spaces else value
 
 
 def _space(word: str, value: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from orchestrator.specs.sections import Section
+from orchestrator.specs.section import Section
 
 Scalar = str | int | float | bool | None
 
@@ -71,13 +71,35 @@ class MetricInfo:
     text: str
 
 
+MetricName = Literal[
+    "val/accuracy",
+    "val/top5",
+    "val/balanced_accuracy",
+    "val/macro_f1",
+    "val/nll",
+    "val/nll_calibrated",
+    "val/ece",
+    "val/ece_adaptive",
+    "val/brier",
+    "train/loss",
+]
+
 METRICS: Mapping[str, MetricInfo] = {
     "val/accuracy": MetricInfo(
         True, "share of validation images classified correctly, in [0, 1]"
     ),
+    "val/top5": MetricInfo(True, "share with the true class among the five likeliest"),
+    "val/balanced_accuracy": MetricInfo(True, "mean over the classes of their recall"),
+    "val/macro_f1": MetricInfo(True, "mean over the classes of their F1 score"),
     "val/nll": MetricInfo(
         False, "negative log-likelihood on the validation set, in nats per image"
     ),
+    "val/nll_calibrated": MetricInfo(
+        False, "the same after temperature scaling, in nats per image"
+    ),
+    "val/ece": MetricInfo(False, "expected calibration error, 15 bins of equal width"),
+    "val/ece_adaptive": MetricInfo(False, "the same with 15 bins of equally many images"),
+    "val/brier": MetricInfo(False, "squared error of the probabilities, in [0, 2]"),
     "train/loss": MetricInfo(False, "the loss that is minimised, in nats per training image"),
 }
 
@@ -91,13 +113,31 @@ class Bent:
     instead: str
 
 
+_UNCALIBRATED = frozenset({"val/nll", "val/ece", "val/ece_adaptive", "val/brier"})
+_SMOOTHING = Bent(
+    _UNCALIBRATED | {"train/loss"},
+    "the training loss is itself smoothed; un-smoothed NLL, ECE and Brier prefer 0 whatever "
+    "the accuracy does, since smoothing changes the temperature of the logits",
+    "val/accuracy",
+)
+_MIXING = Bent(
+    _UNCALIBRATED | {"train/loss"},
+    "the training loss is measured on mixed images; NLL, ECE and Brier follow the temperature "
+    "of the logits, which mixing changes whatever the accuracy does",
+    "val/accuracy",
+)
+_OTHER_LOSS = Bent(
+    frozenset({"train/loss"}), "it is part of what the training loss means", "val/accuracy"
+)
+
 BENT_BY: Mapping[str, Bent] = {
-    "loss.label_smoothing": Bent(
-        frozenset({"train/loss", "val/nll", "val/ece", "val/brier"}),
-        "the training loss is itself smoothed; un-smoothed NLL, ECE and Brier prefer 0 "
-        "whatever the accuracy does, since smoothing changes the temperature of the logits",
-        "val/accuracy",
-    ),
+    "loss.label_smoothing": _SMOOTHING,
+    "loss.smoothing": _SMOOTHING,
+    "data.mixup": _MIXING,
+    "data.cutmix": _MIXING,
+    "data.mix_off_epoch": _MIXING,
+    "loss.name": _OTHER_LOSS,
+    "loss.class_weights": _OTHER_LOSS,
     "data.label_noise": Bent(
         frozenset({"train/loss"}),
         "the training loss is measured against the redrawn labels themselves",
@@ -121,15 +161,24 @@ def confounded_reason(searched: Iterable[str], metric: str) -> str:
     return "; ".join(reasons)
 
 
+_ONE_DATA_SET = "cannot be searched; settings are compared on one data set"
+_SPEED = "cannot be searched; it changes the speed, never the numbers"
 _FIXED: Mapping[str, str] = {
     "seed": "cannot be searched; use search.seeds",
     "name": "cannot be searched; it names the experiment",
     "description": "cannot be searched; it describes the experiment",
     "deterministic": "cannot be searched; it is fixed when a worker process starts",
     "storage_path": "cannot be searched; everything is written to one folder",
-    "data.dataset": "cannot be searched; settings are compared on one data set",
-    "data.root": "cannot be searched; settings are compared on one data set",
-    "data.loader_workers": "cannot be searched; it changes the speed, never the numbers",
+    "data.dataset": _ONE_DATA_SET,
+    "data.arguments": _ONE_DATA_SET,
+    "data.root": _ONE_DATA_SET,
+    "data.classes": _ONE_DATA_SET,
+    "data.val_share": _ONE_DATA_SET,
+    "data.test_share": _ONE_DATA_SET,
+    "data.on_corrupt": _ONE_DATA_SET,
+    "data.download": _SPEED,
+    "data.loader_workers": _SPEED,
+    "data.cache": _SPEED,
     "training.select": "cannot be searched; settings are compared by the same rule",
     "resources": "cannot be searched; it is fixed when a worker process starts",
     "search": "cannot be searched; it says how to search",
@@ -139,7 +188,11 @@ _FIXED: Mapping[str, str] = {
 
 def why_fixed(key: str) -> str:
     """Say why a key cannot be searched; "" where it can."""
-    return _FIXED.get(key) or _FIXED.get(key.partition(".")[0], "")
+    while key:
+        if key in _FIXED:
+            return _FIXED[key]
+        key = key.rpartition(".")[0]
+    return ""
 
 
 class SearchSpec(Section):
@@ -154,7 +207,7 @@ class SearchSpec(Section):
     `random`, refused where every space is a grid."""
     seeds: Annotated[int, Field(ge=1)] = 1
     """Trainings per setting (count, >= 1): 5 means seed, seed + 1, ... seed + 4."""
-    metric: Literal["val/accuracy", "val/nll", "train/loss"] = "val/accuracy"
+    metric: MetricName = "val/accuracy"
     """Name of the metric that settings are compared by; its direction is known."""
     baseline: Mapping[str, Scalar] | None = None
     """Setting that all others are compared with: a value for each searched key, named in full

@@ -68,7 +68,7 @@ def _parse_listed(word: str, items: list[ScalarNode], place: Position, kind: Kin
 
 
 def _parse_range(word: str, items: list[ScalarNode], place: Position, kind: Kind) -> Space:
-    if kind not in ("number", "whole"):
+    if kind not in ("number", "whole", "any"):
         raise SpaceError(place, f"{word} draws numbers; use grid or choice here")
     if kind == "whole" and word != "randint":
         raise SpaceError(place, f"{word} draws fractions; use randint for a whole number")

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.specs.fields import list_fields, options_of
+from orchestrator.specs.fields import list_fields, options_of, rule_of
 from orchestrator.specs.mistakes import value_text
 from orchestrator.specs.search import why_fixed
-from orchestrator.specs.sections import Section
+from orchestrator.specs.section import Section
 from orchestrator.specs.vocabulary import explain_wrong_word
 
 _Model = TypeVar("_Model", bound=Section)
@@ -23,6 +24,7 @@ _MUST_BE: Mapping[str, str] = {
     "finite_number": "a finite number",
     "dict_type": "a map",
     "model_type": "a map of keys",
+    "tuple_type": "a list",
     "greater_than": "greater than {gt}",
     "greater_than_equal": "at least {ge}",
     "less_than": "less than {lt}",
@@ -61,15 +63,32 @@ def _explain(detail: ErrorDetails, model: type[Section]) -> Issue:
         return Issue(".".join(filter(None, (key, context["key"]))), context["text"])
     if kind == "missing":
         return Issue(key, "required key is missing")
+    if kind == "extra_forbidden":
+        return Issue(key, _explain_unknown_part(key, model))
     if kind == "literal_error":
-        return Issue(key, explain_wrong_word(key, value, options_of(list_fields(model)[key])))
+        field = list_fields(model).get(key)
+        if field is None:
+            return Issue(key, f"must be {context['expected']} (got {value_text(value)})")
+        return Issue(key, explain_wrong_word(key, value, options_of(field)))
     if key == "resources.gpus_per_worker" and (kind, type(value)) in _NOT_BUILT_GPUS:
         return Issue(key, _NOT_BUILT_GPUS[kind, type(value)].format(value))
     wanted = _MUST_BE[kind].format_map({name: _short(bound) for name, bound in context.items()})
     return Issue(key, f"must be {wanted} (got {value_text(value)}){_advice(key, kind, value)}")
 
 
-def _short(bound: float) -> str:
+def _explain_unknown_part(key: str, model: type[Section]) -> str:
+    """Say what is wrong with a word in one of the maps that a key takes a list of."""
+    *path, _, word = key.split(".")
+    rule = rule_of(list_fields(model)[".".join(path)])
+    known = list(rule.model_fields) if rule else []
+    near = get_close_matches(word, known, n=1)
+    advice = f"did you mean {near[0]!r}?" if near else f"keys here are {', '.join(known)}"
+    return f"no such key; {advice}"
+
+
+def _short(bound: object) -> str:
+    if not isinstance(bound, int | float):
+        return str(bound)
     return str(int(bound)) if bound == int(bound) else str(bound)
 
 

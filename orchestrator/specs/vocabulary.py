@@ -14,7 +14,8 @@ from orchestrator.specs.words import (
 
 SPACE_WORDS = ("grid", "choice", "uniform", "loguniform", "randint")
 
-_OWN_CODE_KEYS = frozenset({"data.dataset", "model.architecture", "loss.name"})
+_MOST_LISTED = 12
+"""Words that a message lists before it names the command that lists them all."""
 
 _KINDS_OF_WORD: Mapping[str, str] = {
     "data.dataset": "data set",
@@ -24,6 +25,7 @@ _KINDS_OF_WORD: Mapping[str, str] = {
     "schedule.name": "schedule",
     "search.algorithm": "algorithm",
     "search.metric": "metric that a run reports",
+    "training.early_stopping.metric": "metric that a run reports",
 }
 
 
@@ -84,20 +86,25 @@ def explain_wrong_word(key: str, value: object, options: Sequence[object]) -> st
     """Say what is wrong with a value that is none of the listed ones."""
     allowed = [value_text(option) for option in options]
     listed = f"use {_one_of(allowed)}"
+    if len(allowed) > _MOST_LISTED:
+        listed = f"`orchestrator schema` lists all {len(allowed)}"
     if not isinstance(value, str):
         return f"must be {_one_of(allowed)} (got {value_text(value)})"
-    if key in _OWN_CODE_KEYS and ":" in value:
-        return f"own code as module:callable is not built yet (got {value!r}); {listed}"
-    is_timm = key == "model.architecture" and value.startswith("timm/")
-    if is_timm or value.lower() in NOT_BUILT_VALUES.get(key, "").split():
+    if value.lower() in NOT_BUILT_VALUES.get(key, "").split():
         return f"{value!r} is not built yet; {listed}"
     kind = _KINDS_OF_WORD.get(key)
     if kind is None:
         return f"must be {_one_of(allowed)} (got {value!r})"
     near = get_close_matches(value.lower(), [str(option) for option in options], n=1)
-    near = [OTHER_METRICS[value]] if key == "search.metric" and value in OTHER_METRICS else near
+    if key.endswith(".metric") and value in OTHER_METRICS:
+        near = [OTHER_METRICS[value]]
     advice = f"did you mean {near[0]!r}?" if near else listed
     return f"no such {kind} (got {value!r}); {advice}"
+
+
+def is_space_map(words: Collection[str]) -> bool:
+    """Say whether a map with these words is meant as a search space."""
+    return any(word in SPACE_WORDS for word in words)
 
 
 def explain_wrong_space(words: Sequence[str]) -> str:

@@ -1,0 +1,184 @@
+"""Keys `loss`, `optimizer`, `schedule` and `training`: how a network learns."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from orchestrator.specs.names import LOSSES, WITH_MOMENTUM, OptimizerName
+from orchestrator.specs.search import MetricName
+from orchestrator.specs.section import LISTED, Arguments, Section, name_of, name_schema, refuse
+
+
+def _class_weights(value: object) -> object:
+    if value in ("none", "balanced"):
+        return value
+    if not isinstance(value, list | tuple) or not value:
+        raise refuse(f"must be none, balanced or a list of numbers (got {value!r})")
+    for weight in value:
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or weight <= 0:
+            raise refuse(f"must be numbers greater than 0 (got {weight!r})")
+    return tuple(float(weight) for weight in value)
+
+
+class LossSpec(Section):
+    """Key `loss`: what is minimised."""
+
+    name: Annotated[str, name_of("loss.name", LOSSES), WithJsonSchema(name_schema(LOSSES))] = (
+        "cross_entropy"
+    )
+    """Name of the loss: `cross_entropy`, `bce` (binary cross-entropy of each class on soft
+    targets; arXiv:2110.00476), both in nats and averaged over the images of a batch, or one's
+    own as `module:callable`, called with logits (B, C) and targets (B, C)."""
+    arguments: Arguments = Field(default_factory=dict)
+    """Arguments of one's own loss."""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Probability mass moved from the true class to other classes (dimensionless,
+    0 <= value < 1). 0 is plain cross-entropy.
+    Source: Szegedy et al. 2016, section 7, arXiv:1512.00567."""
+    smoothing: Literal["uniform", "others"] = "uniform"
+    """Where the mass goes: to all K classes alike, the true one included (`uniform`, torch's
+    form), or to the K - 1 others (`others`, as many tutorials have it). `others` at eps is
+    `uniform` at eps K / (K - 1)."""
+    class_weights: Annotated[
+        Any,
+        BeforeValidator(_class_weights),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"enum": ["none", "balanced"]},
+                    {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}},
+                ]
+            }
+        ),
+    ] = "none"
+    """Weight of each class in the loss: `none`, `balanced` (N / (K n_c), by the training
+    labels), or a list of one number per class (dimensionless, > 0)."""
+
+    @model_validator(mode="after")
+    def _arguments_belong_to_own_code(self) -> "LossSpec":
+        if self.arguments and self.name in LOSSES:
+            raise refuse(f"{self.name} takes no arguments; leave them out", key="arguments")
+        return self
+
+
+class OptimizerSpec(Section):
+    """Key `optimizer`: how a gradient becomes a step."""
+
+    name: OptimizerName = "sgd"
+    """Name of the optimizer, torch's in small letters: `sgd`, `adamw` (Loshchilov and Hutter
+    2019, arXiv:1711.05101), and others."""
+    lr: Annotated[float, Field(gt=0.0)] | None = None
+    """Learning rate, the highest that the schedule reaches (dimensionless, > 0).
+    Unset: a usual value for the optimizer, shown by `orchestrator plan`."""
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
+    """Share of the last step carried into the next; `sgd` and `rmsprop` only (dimensionless,
+    0 <= value < 1). Unset: a usual value, shown by `orchestrator plan`."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """Shrinkage of the weights per step, as torch defines it for the optimizer
+    (dimensionless, >= 0)."""
+    decay_norm_and_bias: bool = True
+    """Whether weight decay also shrinks normalisation layers and biases (true or false).
+    Source for leaving them out: He et al. 2019, arXiv:1812.01187."""
+    scale_lr: Literal["none", "linear", "sqrt"] = "none"
+    """Whether all learning rates grow with the batch: by data.batch_size / reference_batch_size
+    (`linear`, arXiv:1706.02677), by its square root (`sqrt`), or not (`none`)."""
+    reference_batch_size: Annotated[int, Field(ge=1)] = 256
+    """Batch that the learning rates are meant for, with scale_lr (count, >= 1)."""
+    arguments: Arguments = Field(default_factory=dict)
+    """Further arguments of torch's optimizer, such as {nesterov: true}, {betas: [0.9, 0.98]}."""
+
+    @model_validator(mode="after")
+    def _momentum_is_read(self) -> "OptimizerSpec":
+        if self.momentum is not None and self.name not in WITH_MOMENTUM:
+            raise refuse(
+                f"belongs to sgd and rmsprop, {self.name} has no momentum "
+                f"(got {self.momentum}); leave it out",
+                key="momentum",
+            )
+        for key in ("lr", "momentum", "weight_decay"):
+            if key in self.arguments:
+                raise refuse(f"is a key of its own, optimizer.{key}", key=f"arguments.{key}")
+        return self
+
+    @model_validator(mode="after")
+    def _reference_is_read(self) -> "OptimizerSpec":
+        if self.scale_lr == "none" and self.reference_batch_size != 256:
+            raise refuse(
+                "belongs to scale_lr: linear or sqrt, which is none",
+                key="reference_batch_size",
+            )
+        return self
+
+
+class ScheduleSpec(Section):
+    """Key `schedule`: the learning rate over a training, set anew for every batch."""
+
+    name: Literal["constant", "step", "multistep", "cosine", "one_cycle"] = "constant"
+    """Name of the course: `constant`; `step` and `multistep`, which fall by gamma; `cosine`
+    (Loshchilov and Hutter 2017, arXiv:1608.03983); `one_cycle` (Smith and Topin 2018,
+    arXiv:1708.07120)."""
+    warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
+    """Rise of the learning rate at the start, in epochs, fractions allowed
+    (0 <= value < training.epochs). 0: no rise beyond the one that the course itself has."""
+    step_epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs between two falls of `step` (count, >= 1)."""
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], LISTED] | None = None
+    """Epochs after which `multistep` falls (counts, rising)."""
+    gamma: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Factor of a fall of `step` and `multistep` (dimensionless, 0 < value < 1). Unset: 0.1."""
+
+    @model_validator(mode="after")
+    def _falls_belong_to_their_course(self) -> "ScheduleSpec":
+        for key, course in (("step_epochs", "step"), ("milestones", "multistep")):
+            if self.name == course and getattr(self, key) is None:
+                raise refuse(f"required with schedule.name: {course}", key=key)
+            if self.name != course and getattr(self, key) is not None:
+                raise refuse(f"belongs to {course}, {self.name} does not fall so", key=key)
+        if self.gamma is not None and self.name not in ("step", "multistep"):
+            raise refuse(f"belongs to step and multistep, not to {self.name}", key="gamma")
+        if self.milestones is not None and list(self.milestones) != sorted(
+            set(self.milestones)
+        ):
+            raise refuse(f"must rise (got {list(self.milestones)})", key="milestones")
+        return self
+
+
+class EarlyStoppingSpec(Section):
+    """Key `training.early_stopping`: when to stop because nothing improves any more."""
+
+    metric: MetricName = "val/accuracy"
+    """Name of the metric that is watched; its direction is known."""
+    patience: Annotated[int, Field(ge=1)]
+    """Epochs without improvement before the stop (count, >= 1)."""
+    min_delta: Annotated[float, Field(ge=0.0)] = 0.0
+    """Least change that counts as one, in the metric's unit (>= 0)."""
+
+
+class TrainingSpec(Section):
+    """Key `training`: how long, how exactly, and which epoch counts."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    """Passes over the training set (count, >= 1)."""
+    select: Literal["last", "best"] = "last"
+    """Which epoch counts, with its metrics and its weights: the `last`, or the `best` by
+    search.metric, which is optimistic, as it is chosen on the images that it is scored on."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Type of the arithmetic of convolutions and matrix products; `float16` on GPUs only.
+    Weights stay float32."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Parts that a worker's share of a batch is cut into, their gradients summed before the one
+    step (count, >= 1): less memory, the same global batch."""
+    clip_norm: Annotated[float, Field(gt=0.0)] | None = None
+    """Largest norm of the whole gradient (dimensionless, > 0). Unset: none.
+    Source: Pascanu et al. 2013, arXiv:1211.5063."""
+    ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Decay per step of a moving average of the weights, which is then what is validated and
+    written (dimensionless, 0 < value < 1, such as 0.999). Unset: none."""
+    compile: bool = False
+    """Whether the network is compiled by torch.compile (true or false): faster after some
+    start-up, the last digits may differ."""
+    cudnn_benchmark: bool = False
+    """Whether cuDNN tries out its algorithms and keeps the fastest (true or false); needs
+    deterministic: false."""
+    early_stopping: EarlyStoppingSpec | None = None
+    """When to stop because nothing improves any more; a section of keys. Unset: never."""
