@@ -1,19 +1,21 @@
 """Key `model`: networks whose first weights depend on the seed alone."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from orchestrator.training.model.build import SmallCNN, build_model, head_parameters
-from orchestrator.training.param_groups import build_param_groups
+from orchestrator.errors import TrainingError
+from orchestrator.planning.run_plan import Place
+from orchestrator.planning.section_plans import ModelPlan, TensorRulePlan, WeightsPlan
+from orchestrator.training import streams
+from orchestrator.training.model.build import BuiltModel, describe_on_meta
+from orchestrator.training.model.interface import Interface
+from orchestrator.training.model.small_cnn import SmallCNN
 
-CPU = torch.device("cpu")
-
-
-def build(architecture: str, seed: int) -> nn.Module:
-    """A network of ten classes on the CPU."""
-    channels = 1 if architecture == "small_cnn" else 3
-    return build_model(architecture, channels=channels, num_classes=10, seed=seed, device=CPU)
+Build = Callable[..., BuiltModel]
 
 
 def flat_weights(model: nn.Module) -> torch.Tensor:
@@ -22,27 +24,32 @@ def flat_weights(model: nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("architecture", ["small_cnn", "resnet18"])
-def test_first_weights_depend_on_the_seed_alone(architecture: str) -> None:
+def test_first_weights_depend_on_the_seed_alone(build: Build, architecture: str) -> None:
     """What was drawn before does not matter; another seed gives other weights."""
-    first = flat_weights(build(architecture, seed=1))
+    first = flat_weights(build(architecture, seed=1).model)
     torch.rand(1000)
-    second = flat_weights(build(architecture, seed=1))
+    second = flat_weights(build(architecture, seed=1).model)
 
     assert torch.equal(first, second)
-    assert not torch.equal(first, flat_weights(build(architecture, seed=2)))
+    assert not torch.equal(first, flat_weights(build(architecture, seed=2).model))
 
 
-@pytest.mark.parametrize(
-    ("architecture", "names"),
-    [("small_cnn", {"head.weight", "head.bias"}), ("resnet18", {"fc.weight", "fc.bias"})],
-)
-def test_the_head_is_the_final_linear_layer(architecture: str, names: set[str]) -> None:
-    """Its weight has one row per class."""
-    model = build(architecture, seed=0)
+@pytest.mark.parametrize("architecture", ["small_cnn", "resnet18", "squeezenet1_1"])
+def test_first_weights_are_those_of_the_builder_right_after_seeding(
+    build: Build, architecture: str
+) -> None:
+    """Neither the trial of the image's size nor what surrounds the builder draws a number."""
+    model = build(architecture, seed=5).model
 
-    assert head_parameters(model) == names
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    assert {shapes[name][0] for name in names} == {10}
+    streams.seed_global_generators(5, streams.INITIALIZATION)
+    if architecture == "small_cnn":
+        expected: nn.Module = SmallCNN(channels=3, num_classes=10)
+    else:
+        models = pytest.importorskip("torchvision").models
+        expected = models.get_model(architecture, weights=None, num_classes=10)
+    tensors, expected_tensors = model.state_dict(), expected.state_dict()
+    assert list(tensors) == list(expected_tensors)
+    assert all(torch.equal(tensors[name], expected_tensors[name]) for name in tensors)
 
 
 @pytest.mark.parametrize("size", [8, 9, 64])
@@ -62,25 +69,74 @@ def test_the_small_network_has_as_many_weights_as_its_layers() -> None:
     assert count == expected
 
 
-def test_equal_rates_make_one_group_in_the_models_order() -> None:
-    """As a hand-written loop would have it: one group of all parameters."""
-    model = SmallCNN(channels=1, num_classes=10)
+def test_channels_last_changes_the_layout_and_no_number(build: Build) -> None:
+    """The weights are the same; the first convolution's lie pixel by pixel."""
+    plain = build(seed=1).model
+    last = build(seed=1, channels_last=True).model
 
-    (group,) = build_param_groups(model, backbone_lr=0.1, head_lr=0.1)
+    weight = last.get_parameter("features.3.weight")
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert not weight.is_contiguous()
+    pairs = zip(plain.parameters(), last.parameters(), strict=True)
+    assert all(torch.equal(first, second) for first, second in pairs)
 
-    assert (group["name"], group["lr"]) == ("all", 0.1)
-    assert [id(p) for p in group["params"]] == [id(p) for p in model.parameters()]
+
+@pytest.mark.parametrize("architecture", ["small_cnn", "resnet18", "regnet_x_400mf"])
+def test_a_description_is_the_network_without_memory(
+    build: Build, make_plan: Callable[..., ModelPlan], place: Place, architecture: str
+) -> None:
+    """Names, shapes and layers agree with what is trained, and nothing is drawn."""
+    before = torch.get_rng_state()
+    described = describe_on_meta(
+        make_plan(architecture),
+        interface=Interface(channels=3, image_size=32, num_classes=10),
+        place=place,
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+
+    model = build(architecture).model
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    assert {name: value.shape for name, value in described.state_dict().items()} == shapes
+    assert {value.device.type for value in described.state_dict().values()} == {"meta"}
+    types = [type(layer) for layer in model.modules()]
+    assert [type(layer) for layer in described.modules()] == types
 
 
-def test_unequal_rates_put_every_parameter_into_one_of_two_groups() -> None:
-    """The head's two parameters get the head's rate, all others the backbone's."""
-    model = SmallCNN(channels=1, num_classes=10)
+def test_initialisation_comes_first_then_weights_then_rules(
+    build: Build, tmp_path: Path
+) -> None:
+    """Each leaves what the next does not touch: ones, then threes, then sevens."""
+    safetensors = pytest.importorskip(
+        "safetensors.torch", reason="safetensors is not installed"
+    )
+    rule_file, weights_file = tmp_path / "rule.safetensors", tmp_path / "weights.pth"
+    safetensors.save_file({"seven": torch.full((16,), 7.0)}, str(rule_file))
+    threes = torch.full((16,), 3.0)
+    torch.save({"features.1.weight": threes, "features.1.bias": threes}, weights_file)
 
-    backbone, head = build_param_groups(model, backbone_lr=0.01, head_lr=0.5)
+    built = build(
+        initialization="kaiming",
+        weights=WeightsPlan(source="threes", sha256="", strict=False, min_loaded=0.0),
+        weights_file=str(weights_file),
+        rules=(
+            TensorRulePlan(
+                match=r"features\.1\.bias", file=str(rule_file), key="seven", sha256=""
+            ),
+        ),
+    )
 
-    assert (backbone["name"], backbone["lr"]) == ("backbone", 0.01)
-    assert (head["name"], head["lr"]) == ("head", 0.5)
-    assert [id(p) for p in head["params"]] == [id(model.head.weight), id(model.head.bias)]
-    assert [id(p) for p in (*backbone["params"], *head["params"])] == [
-        id(p) for p in model.parameters()
-    ]
+    parameters = dict(built.model.named_parameters())
+    assert torch.equal(parameters["features.1.bias"], torch.full((16,), 7.0))
+    assert torch.equal(parameters["features.1.weight"], threes)
+    assert torch.equal(parameters["features.4.weight"], torch.ones(32))
+    assert torch.equal(parameters["head.bias"], torch.zeros(10))
+    assert built.load_report is not None
+    assert built.load_report.matched == ("features.1.weight", "features.1.bias")
+
+
+def test_the_small_network_has_no_arguments(build: Build) -> None:
+    """A key that is ignored would be a bug."""
+    with pytest.raises(
+        TrainingError, match=r"^model\.arguments: small_cnn takes none \(got width\)$"
+    ):
+        build(arguments={"width": 2})
