@@ -1,194 +1,202 @@
-"""Key `data`: the images of a run, as uint8 tensors in memory, and its batches.
+"""Key `data`: the images of a run, from whatever data set its plan names.
 
 Which images are trained on and which labels are redrawn come from the run's seed; the split
-into training, validation and test images is fixed and stored with the data. Images stay uint8
-until a batch is made of them: a quarter of the memory of float32.
+into training, validation and test images is fixed by the data and is the same for every seed. A
+part that is not asked for is never opened: nobody looks at test images by accident.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
+from types import MappingProxyType
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
 
-from orchestrator.planning.run_plan import DataPlan
-from orchestrator.training import streams
+from orchestrator.errors import TrainingError
+from orchestrator.planning.run_plan import Place
+from orchestrator.planning.section_plans import DataPlan, NormalizePlan
+from orchestrator.training.data.image_set import ImageSet, Pixels, TensorPixels
+from orchestrator.training.data.loading import (
+    LoadedSet,
+    check_images,
+    choose_classes,
+    load_raw,
+    load_set,
+)
+from orchestrator.training.data.normalization import IDENTITY, Normalization, measure
+from orchestrator.training.data.order import epoch_order, shard_batch, split_batches
+from orchestrator.training.data.reading import preserved_generators
+from orchestrator.training.data.subset import redraw_labels, stratified_subset
 
-_DIGITS = Path(__file__).with_name("digits.npz")
+__all__ = [
+    "ImageSet",
+    "RunData",
+    "build_data",
+    "check_images",
+    "choose_classes",
+    "epoch_order",
+    "load_raw",
+    "redraw_labels",
+    "shard_batch",
+    "split_batches",
+]
+
+_SUMMED = 4096
+"""Images in memory that are summed at once."""
 
 
-@dataclass(frozen=True)
-class ImageSet:
-    """Labelled images in memory."""
-
-    images: Tensor
-    """uint8, shape (N, C, H, W)."""
-    labels: Tensor
-    """int64, shape (N,), in [0, num_classes)."""
-    ids: Tensor
-    """int64, shape (N,): the sample's number in the whole data set."""
-
-    def __len__(self) -> int:
-        """N, the number of images."""
-        return len(self.labels)
-
-    def select(self, indices: Tensor) -> "ImageSet":
-        """The samples at these positions, in this order; `indices` int64, shape (M,)."""
-        return ImageSet(self.images[indices], self.labels[indices], self.ids[indices])
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunData:
     """What one run trains on and is judged by."""
 
-    train: ImageSet
-    val: ImageSet
+    classes: tuple[str, ...]
+    """Names, in the order of their indices."""
+    parts: Mapping[str, ImageSet]
+    """Those that were asked for."""
+    skipped: tuple[str, ...]
+    """Files of these parts that could not be read and were left out."""
+
+    @property
+    def train(self) -> ImageSet:
+        """The training images."""
+        return self.parts["train"]
+
+    @property
+    def val(self) -> ImageSet:
+        """The validation images."""
+        return self.parts["val"]
+
+    @property
+    def test(self) -> ImageSet:
+        """The test images."""
+        return self.parts["test"]
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Training images of each class, by the labels that are learned from."""
+        counts = torch.bincount(self.train.labels, minlength=len(self.classes))
+        return tuple(counts.tolist())
 
 
-def build_data(plan: DataPlan, *, seed: int) -> RunData:
-    """The training and validation images of a run.
+def build_data(
+    plan: DataPlan, place: Place, *, seed: int, parts: tuple[str, ...] = ("train", "val")
+) -> RunData:
+    """The images of a run; asked for again in this process they are the same objects.
 
     Validation labels are never touched: noise is a property of what is learned from.
 
     Args:
-        plan: Key `data`, decided.
+        plan: Key `data`, decided. A `train_size` or `num_classes` of 0 takes what there is.
+        place: Where the data lies.
         seed: The run's seed, which draws the subset and the redrawn labels.
+        parts: Those that are wanted among `train`, `val` and `test`.
+
+    Raises:
+        TrainingError: The data is not there, cannot be read, or is not as planned; one line.
     """
-    train, val = _load_digits(plan.image_size, plan.channels)
-    chosen = train.select(_stratified_subset(train.labels, plan.train_size, seed=seed))
-    labels = redraw_labels(
-        chosen.labels, share=plan.label_noise, num_classes=plan.num_classes, seed=seed
+    drawn = replace(
+        _without_batches(plan),
+        train_size=plan.train_size,
+        label_noise=plan.label_noise,
+        normalize=plan.normalize,
     )
-    return RunData(ImageSet(chosen.images, labels, chosen.ids), val)
+    return _build_run(_Request.of(drawn, place), seed, parts)
 
 
-def redraw_labels(labels: Tensor, *, share: float, num_classes: int, seed: int) -> Tensor:
-    """Labels of which a share is drawn anew, uniformly over all classes, the true one included.
+@dataclass(frozen=True)
+class _Request:
+    """A plan and a place as a key: equal where their texts are."""
 
-    Args:
-        labels: int64, shape (N,).
-        share: Share of the labels to redraw, 0 <= share < 1; rounded to whole images.
-        num_classes: Number of classes.
-        seed: The run's seed.
+    text: str
+    plan: DataPlan = field(compare=False)
+    place: Place = field(compare=False)
 
-    Returns:
-        A new tensor, int64, shape (N,).
-    """
-    generator = streams.stream_generator(seed, streams.LABEL_NOISE)
-    redrawn = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
-    noisy = labels.clone()
-    noisy[redrawn] = torch.randint(num_classes, (len(redrawn),), generator=generator)
-    return noisy
-
-
-def epoch_order(length: int, *, seed: int, epoch: int) -> Tensor:
-    """The order of the samples in one epoch: of (seed, epoch) alone; int64, shape (length,)."""
-    return torch.randperm(
-        length, generator=streams.stream_generator(seed, streams.ORDER, epoch)
-    )
-
-
-def split_batches(order: Tensor, *, batch_size: int, drop_last: bool) -> list[Tensor]:
-    """Cut an order into global batches; a smaller last one is kept, or left out if so asked."""
-    batches = list(order.split(batch_size))
-    if drop_last and len(batches[-1]) < batch_size:
-        batches.pop()
-    return batches
-
-
-def shard_batch(batch: Tensor, *, rank: int, world_size: int) -> Tensor:
-    """One worker's part of a global batch; parts differ by at most one sample."""
-    return batch if world_size == 1 else batch.tensor_split(world_size)[rank]
-
-
-def load_batches(
-    images: ImageSet, batches: list[Tensor], *, device: torch.device, loader_workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Float images and labels of each batch, in order, on the device.
-
-    Args:
-        images: Where the samples come from.
-        batches: Positions in `images`, int64, one tensor (B,) a batch.
-        device: Where the batch is wanted.
-        loader_workers: Processes that prepare batches ahead; 0 prepares them here.
-
-    Yields:
-        Images in [0, 1], float32, shape (B, C, H, W), and labels, int64, shape (B,).
-    """
-    source = _BatchDataset(images, batches)
-    if loader_workers == 0:
-        prepared: Iterator[tuple[Tensor, Tensor]] = (source[i] for i in range(len(batches)))
-    else:
-        prepared = iter(
-            DataLoader(
-                source,
-                batch_size=None,
-                num_workers=loader_workers,
-                pin_memory=device.type == "cuda",
-                # Its own generator: the default draws a base seed from the global one.
-                generator=torch.Generator(),
-            )
-        )
-    for pixels, labels in prepared:
-        yield pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-
-
-class _BatchDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Whole batches as items, so that a loader process indexes once per batch."""
-
-    def __init__(self, images: ImageSet, batches: list[Tensor]) -> None:
-        self._images = images
-        self._batches = batches
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        positions = self._batches[index]
-        pixels = self._images.images[positions].to(torch.float32).div_(255)
-        return pixels, self._images.labels[positions]
+    @classmethod
+    def of(cls, plan: DataPlan, place: Place) -> "_Request":
+        where = replace(place, folder="", loader_workers=0, weights="")
+        text = json.dumps([asdict(plan), asdict(where)], sort_keys=True)
+        return cls(text, plan, where)
 
 
 @lru_cache(maxsize=8)
-def _load_digits(image_size: int, channels: int) -> tuple[ImageSet, ImageSet]:
-    # A warm lane asks for the same images run after run; nobody writes into them.
-    with np.load(_DIGITS) as stored:
-        # The scans count dark pixels, 0 to 16, in 4 x 4 blocks.
-        pixels = torch.from_numpy(np.rint(stored["images"] * (255 / 16)).astype(np.uint8))
-        labels = torch.from_numpy(stored["labels"].astype(np.int64))
-        positions = [
-            torch.from_numpy(stored[part].astype(np.int64)) for part in ("train", "val")
-        ]
-    images = _resize(pixels[:, None], image_size).expand(-1, channels, -1, -1).contiguous()
-    everything = ImageSet(images, labels, torch.arange(len(labels)))
-    train, val = (everything.select(part) for part in positions)
-    return train, val
-
-
-def _resize(images: Tensor, size: int) -> Tensor:
-    if images.shape[-1] == size:
-        return images
-    resized = functional.interpolate(
-        images.float(), size=(size, size), mode="bilinear", antialias=True
+def _build_run(request: _Request, seed: int, parts: tuple[str, ...]) -> RunData:
+    plan = request.plan
+    # Statistics are those of the training images, also where only others are scored.
+    measured = plan.normalize.by == "measured"
+    needed = tuple(dict.fromkeys((*parts, "train"))) if measured else parts
+    whole = _load(_Request.of(_without_batches(plan), request.place), needed)
+    found = dict(whole.parts)
+    if "train" in found:
+        found["train"] = _choose_training(found["train"], plan, whole, seed=seed)
+    normalization = _normalization(plan, found.get("train"))
+    return RunData(
+        whole.classes,
+        MappingProxyType(
+            {part: replace(found[part], normalization=normalization) for part in parts}
+        ),
+        whole.skipped,
     )
-    return resized.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _stratified_subset(labels: Tensor, size: int, *, seed: int) -> Tensor:
-    """Positions of `size` samples, every class in the proportion that it has, shape (size,)."""
-    order = torch.randperm(
-        len(labels), generator=streams.stream_generator(seed, streams.SUBSET)
+@lru_cache(maxsize=4)
+def _load(request: _Request, parts: tuple[str, ...]) -> LoadedSet:
+    """The same for every seed, size and noise: a warm lane opens a data set once."""
+    return load_set(request.plan, request.place, parts)
+
+
+def _choose_training(
+    images: ImageSet, plan: DataPlan, whole: LoadedSet, *, seed: int
+) -> ImageSet:
+    size = plan.train_size or len(images)
+    if size > len(images):
+        if not whole.skipped:
+            raise TrainingError(
+                f"data.train_size: must be at most {len(images)} (got {size}), the training "
+                f"images of {plan.dataset}"
+            )
+        size = len(images)
+    if size < len(images):
+        images = images.select(stratified_subset(images.labels, size, seed=seed))
+    labels = redraw_labels(
+        images.labels, share=plan.label_noise, num_classes=len(whole.classes), seed=seed
     )
-    # Sorting by each sample's rank within its class, as a fraction of the class, interleaves
-    # the classes in proportion; a prefix of any length is then stratified.
-    shuffled = labels[order]
-    fraction = torch.empty(len(labels), dtype=torch.float64)
-    for value in shuffled.unique():
-        members = (shuffled == value).nonzero().flatten()
-        fraction[members] = (torch.arange(len(members)) + 0.5).double() / len(members)
-    return order[fraction.argsort(stable=True)[:size]].sort().values
+    return replace(images, labels=labels)
+
+
+def _normalization(plan: DataPlan, train: ImageSet | None) -> Normalization:
+    if plan.normalize.by == "none":
+        return IDENTITY
+    if plan.normalize.by == "given":
+        return Normalization(plan.normalize.mean, plan.normalize.std)
+    assert train is not None
+    return _measure(train.pixels, train.rows)
+
+
+@lru_cache(maxsize=4)
+def _measure(pixels: Pixels, rows: Tensor) -> Normalization:
+    """Kept by the very objects: runs that train on all images share them."""
+    if isinstance(pixels, TensorPixels):
+        return measure(pixels.tensor[part] for part in rows.split(_SUMMED))
+    with preserved_generators(everything=pixels.draws):
+        return measure(map(pixels.read, rows.tolist()))
+
+
+def _without_batches(plan: DataPlan) -> DataPlan:
+    """The plan without whatever says how images are chosen, changed and put into batches."""
+    return replace(
+        plan,
+        batch_size=0,
+        train_size=0,
+        label_noise=0.0,
+        drop_last=False,
+        sampler="shuffle",
+        repeated_augmentation=1,
+        train_transforms=(),
+        eval_transforms=(),
+        normalize=NormalizePlan(by="none", mean=(), std=()),
+        mixup=0.0,
+        cutmix=0.0,
+        mix_off_epoch=None,
+    )

@@ -1,0 +1,222 @@
+"""Batches as a step takes them: float images, labels and partners, on the device.
+
+A batch is laid out over all workers first and then cut: order, augmentation and mixing belong
+to the run, and a worker only ever decides which part of them it computes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from orchestrator.errors import TrainingError
+from orchestrator.planning.section_plans import DataPlan
+from orchestrator.training.data.image_set import ImageSet
+from orchestrator.training.data.mixing import Mix, draw_mix, mix_images
+from orchestrator.training.data.order import Slots, batch_sizes, epoch_slots, shard_batch
+from orchestrator.training.data.reading import BatchReader, BatchSource, Order
+from orchestrator.training.data.transforms import Pipeline
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One worker's part of one step."""
+
+    images: Tensor
+    """Normalised and mixed, float32, shape (B, C, H, W), on the device."""
+    labels: Tensor
+    """int64, shape (B,)."""
+    partner_labels: Tensor | None
+    """Labels of what was mixed in, int64, shape (B,); None where nothing was."""
+    lam: float
+    """Weight of `labels`; `partner_labels` weigh 1 - lam."""
+    batch_size: int
+    """Images of all workers in this step."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Share:
+    """What one worker needs of a batch."""
+
+    slots: Slots
+    """Its own images, and the partners of them that it does not own."""
+    mix: Mix | None
+    places: Tensor | None
+    """int64, shape (2 B,): where among the slots its own images are, then their partners; None
+    where nothing is mixed and the slots are its images."""
+    batch_size: int
+
+
+class TrainLoader:
+    """The batches of every epoch of a training, of one worker.
+
+    Args:
+        images: The training images.
+        plan: Key `data`, decided.
+        seed: The run's seed.
+        rank: Number of this worker.
+        world_size: Number of workers.
+        device: Where batches are wanted.
+        loader_workers: Processes that prepare batches ahead; 0 prepares them here.
+        limit_batches: Batches of an epoch; None for all.
+        overfit_batches: Take this many batches, those of the first epoch, in every epoch.
+
+    Raises:
+        TrainingError: The transforms cannot be built, or there is no batch at all.
+    """
+
+    def __init__(  # noqa: PLR0913  keywords
+        self,
+        images: ImageSet,
+        plan: DataPlan,
+        *,
+        seed: int,
+        rank: int,
+        world_size: int,
+        device: torch.device,
+        loader_workers: int,
+        limit_batches: int | None = None,
+        overfit_batches: int | None = None,
+    ) -> None:
+        self._images = images
+        self._plan = plan
+        self._seed = seed
+        self._rank = rank
+        self._world_size = world_size
+        self._device = device
+        self._same = overfit_batches is not None
+        sizes = batch_sizes(len(images), batch_size=plan.batch_size, drop_last=plan.drop_last)
+        self.sizes = tuple(sizes[:overfit_batches][:limit_batches])
+        """Images of all workers in each step, the same in every epoch."""
+        if not self.sizes:
+            raise TrainingError(
+                f"data.batch_size: {len(images)} training images make no batch of "
+                f"{plan.batch_size}; lower it, or set data.drop_last: false"
+            )
+        reader = BatchReader(images, _build_pipeline(images, plan, train=True), seed=seed)
+        self._source = BatchSource(reader, workers=loader_workers, pin=device.type == "cuda")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of every epoch."""
+        return len(self.sizes)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of one epoch, in order.
+
+        Args:
+            number: Counted from 1; any may be asked for, in any order.
+
+        Raises:
+            TrainingError: An image cannot be read or changed; names it.
+        """
+        slots = epoch_slots(
+            self._images.labels,
+            self._plan,
+            seed=self._seed,
+            epoch=1 if self._same else number,
+        )[: len(self.sizes)]
+        shares = [self._share(batch, number, step) for step, batch in enumerate(slots)]
+        orders = [
+            Order(share.slots.positions, share.slots.occurrences, number) for share in shares
+        ]
+        for share, pixels in zip(shares, self._source.read(orders), strict=True):
+            yield self._build_batch(share, pixels)
+
+    def close(self) -> None:
+        """End the loader processes."""
+        self._source.close()
+
+    def _share(self, slots: Slots, epoch: int, step: int) -> _Share:
+        size = len(slots)
+        mix = draw_mix(self._plan, size, seed=self._seed, epoch=epoch, step=step)
+        if mix is None and self._world_size == 1:
+            return _Share(slots, None, None, size)
+        places = torch.arange(size)
+        own = shard_batch(places, rank=self._rank, world_size=self._world_size)
+        if mix is None:
+            return _Share(slots.take(own), None, None, size)
+        both = torch.cat([own, mix.partners[own]])
+        needed, place = both.unique(return_inverse=True)
+        return _Share(slots.take(needed), mix, place, size)
+
+    def _build_batch(self, share: _Share, pixels: Tensor) -> Batch:
+        device = self._device
+        labels = self._images.labels[share.slots.positions].to(device, non_blocking=True)
+        images = self._images.normalization.apply(pixels.to(device, non_blocking=True))
+        if share.mix is None or share.places is None:
+            return Batch(images, labels, None, 1.0, share.batch_size)
+        own, partners = share.places.to(device, non_blocking=True).chunk(2)
+        mixed, lam = mix_images(images[own], images[partners], share.mix)
+        return Batch(mixed, labels[own], labels[partners], lam, share.batch_size)
+
+
+def eval_positions(
+    images: ImageSet,
+    *,
+    rank: int,
+    world_size: int,
+    batch_size: int = 512,
+    limit_batches: int | None = None,
+) -> list[Tensor]:
+    """Positions of the images of each batch of `eval_batches`, int64, shape (B,)."""
+    positions = torch.arange(rank, len(images), world_size)
+    return list(positions.split(batch_size))[:limit_batches]
+
+
+def eval_batches(  # noqa: PLR0913  keywords
+    images: ImageSet,
+    plan: DataPlan,
+    *,
+    rank: int,
+    world_size: int,
+    device: torch.device,
+    loader_workers: int,
+    batch_size: int = 512,
+    limit_batches: int | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every image once over all workers, changed by the steps of evaluation.
+
+    Args:
+        images: What to score; each worker takes every `world_size`-th.
+        plan: Key `data`, decided.
+        rank: Number of this worker.
+        world_size: Number of workers.
+        device: Where batches are wanted.
+        loader_workers: Processes that prepare batches; 0 prepares them here.
+        batch_size: Images of one worker at once.
+        limit_batches: Batches of this worker; None for all.
+
+    Yields:
+        Normalised images, float32, shape (B, C, H, W), and labels, int64, shape (B,), of the
+        positions that `eval_positions` names.
+
+    Raises:
+        TrainingError: An image cannot be read or changed; names it.
+    """
+    batches = eval_positions(
+        images,
+        rank=rank,
+        world_size=world_size,
+        batch_size=batch_size,
+        limit_batches=limit_batches,
+    )
+    # One seed and one epoch for all: an own step that draws draws alike at every scoring.
+    reader = BatchReader(images, _build_pipeline(images, plan, train=False), seed=0)
+    source = BatchSource(reader, workers=loader_workers, pin=device.type == "cuda")
+    orders = [Order(batch, torch.zeros_like(batch), 0) for batch in batches]
+    for batch, pixels in zip(batches, source.read(orders), strict=True):
+        yield (
+            images.normalization.apply(pixels.to(device, non_blocking=True)),
+            images.labels[batch].to(device, non_blocking=True),
+        )
+    source.close()
+
+
+def _build_pipeline(images: ImageSet, plan: DataPlan, *, train: bool) -> Pipeline:
+    return Pipeline(
+        plan.train_transforms if train else plan.eval_transforms,
+        mean_pixel=images.normalization.mean_pixel(),
+        sources=images.sources,
+    )
