@@ -21,8 +21,6 @@ from orchestrator.training.data.image_set import ImageSet, Pixels, TensorPixels
 from orchestrator.training.data.loading import (
     LoadedSet,
     check_images,
-    choose_classes,
-    load_raw,
     load_set,
 )
 from orchestrator.training.data.normalization import IDENTITY, Normalization, measure
@@ -35,9 +33,7 @@ __all__ = [
     "RunData",
     "build_data",
     "check_images",
-    "choose_classes",
     "epoch_order",
-    "load_raw",
     "redraw_labels",
     "shard_batch",
     "split_batches",
