@@ -98,7 +98,7 @@ def load_raw(plan: DataPlan, place: Place, parts: tuple[str, ...]) -> RawSet:
     if plan.dataset == "digits":
         return load_digits(parts, image_size=plan.image_size, channels=plan.channels)
     if plan.dataset == "synthetic":
-        return load_synthetic(parts, plan.arguments)
+        return load_synthetic(parts, plan.arguments, channels=plan.channels)
     if plan.dataset in SCANS:
         return load_files(plan, place.data_root, parts)
     if is_own_code(plan.dataset):

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from orchestrator.errors import TrainingError
+from orchestrator.training.data.images import fit_channels
 from orchestrator.training.data.raw_set import RawSet, raw_part
 from orchestrator.training.streams import derive_seed, stream_generator
 
@@ -43,6 +44,8 @@ class SyntheticPixels:
     """Height and width in pixels."""
     first: int
     """Number of the first image: the parts share no image."""
+    fed: int
+    """Channels that are asked for."""
     draws = False
 
     def __len__(self) -> int:
@@ -62,7 +65,8 @@ class SyntheticPixels:
         noise = torch.randint(2 * _NOISE, shape, generator=generator, dtype=torch.uint8)
         pattern = self._patterns[number % self.num_classes]
         # Both lie in [0, 128): their sum needs no cutting off.
-        return noise.add_(functional.interpolate(pattern[None], shape[1:])[0])
+        image = noise.add_(functional.interpolate(pattern[None], shape[1:])[0])
+        return fit_channels(image, self.fed)
 
     def describe(self, row: int) -> str:
         """The image's number."""
@@ -75,12 +79,15 @@ class SyntheticPixels:
         return torch.randint(128, shape, generator=generator, dtype=torch.uint8)
 
 
-def load_synthetic(parts: Sequence[str], arguments: Mapping[str, Any]) -> RawSet:
+def load_synthetic(
+    parts: Sequence[str], arguments: Mapping[str, Any], *, channels: int
+) -> RawSet:
     """Made-up images; classes take turns, so that each has its equal share.
 
     Args:
         parts: Parts that are wanted; the test part is as large as the validation part.
         arguments: train_size, val_size, num_classes, channels, image_size.
+        channels: Channels that the network is fed.
 
     Raises:
         TrainingError: An argument is unknown or no positive whole number.
@@ -100,7 +107,12 @@ def load_synthetic(parts: Sequence[str], arguments: Mapping[str, Any]) -> RawSet
         if part in parts:
             labels = (torch.arange(size) + first) % given["num_classes"]
             pixels = SyntheticPixels(
-                size, given["num_classes"], given["channels"], given["image_size"], first
+                size,
+                given["num_classes"],
+                given["channels"],
+                given["image_size"],
+                first,
+                channels,
             )
             found[part] = raw_part(pixels, labels, first_id=first)
         first += size
