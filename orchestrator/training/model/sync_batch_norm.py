@@ -114,7 +114,8 @@ class _Normalize(torch.autograd.Function):
         # The parameters' gradients stay this worker's: DDP averages them with all others.
         to_weight = None if weight is None else own[1].to(weight.dtype)
         to_bias = None if bias is None else own[0].to(bias.dtype)
-        sums = own.double()
+        # A copy even of float64: it is summed in place.
+        sums = own.to(torch.float64, copy=True)
         distributed.all_reduce(sums)
         means = sums / count
         scale = inverse if weight is None else inverse * weight

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Final
 
+import torch
 from torch import nn
 
 from orchestrator.errors import TrainingError
@@ -67,7 +68,8 @@ def build_timm(
         "in_chans": interface.channels,
         **arguments,
     }
-    with without_memory():
+    # Its class is known once it is built, here without memory and without drawing a number.
+    with torch.random.fork_rng(devices=[]), without_memory():
         network = type(timm.create_model(name, pretrained=False, **chosen))
     if "img_size" in inspect.signature(network).parameters:
         chosen["img_size"] = interface.image_size
