@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import RecordError, SpecError, TrainingError
 from orchestrator.execution import Execution, Watch
+from orchestrator.inputs import Surroundings, read_surroundings
 from orchestrator.launch.environment import prepare_environment
 from orchestrator.planning.numbers import Limits
 from orchestrator.planning.resolve import resolve_search
@@ -74,7 +75,10 @@ def plan(
     prepare_environment()
     folder = storage.find_storage(spec.keys.storage_path)
     number = storage.next_number(folder, spec.keys.name)
-    return resolve_search(spec, look(), storage=folder, number=number, limits=limits)
+    inputs = _look_around(spec, folder).inputs
+    return resolve_search(
+        spec, look(), storage=folder, number=number, inputs=inputs, limits=limits
+    )
 
 
 def run(
@@ -104,18 +108,28 @@ def run(
     prepare_environment()
     onlooker = watch or Watch()
     number = options.run_number if options.in_process else None
-    if options.limits.fast_dev_run:
-        return _try_quickly(spec, options, number, onlooker)
     kept = storage.find_storage(spec.keys.storage_path)
+    if options.limits.fast_dev_run:
+        return _try_quickly(spec, options, number, onlooker, _look_around(spec, kept))
     storage.check_storage(kept)
     close_orphans(kept)
-    return Execution(
-        spec, kept, limits=options.limits, only_run=number, watch=onlooker
-    ).execute(keep=True)
+    execution = Execution(
+        spec,
+        kept,
+        around=_look_around(spec, kept),
+        limits=options.limits,
+        only_run=number,
+        watch=onlooker,
+    )
+    return execution.execute(keep=True)
 
 
 def _try_quickly(
-    spec: ExperimentSpec, options: RunOptions, number: int | None, watch: Watch
+    spec: ExperimentSpec,
+    options: RunOptions,
+    number: int | None,
+    watch: Watch,
+    around: Surroundings,
 ) -> SearchRecord:
     """Train in a folder that goes away, unless a traceback in it is to be read."""
     from orchestrator.launch.cluster import make_temporary_folder
@@ -124,7 +138,12 @@ def _try_quickly(
     failed = False
     try:
         record = Execution(
-            spec, folder, limits=options.limits, only_run=number, watch=watch
+            spec,
+            folder,
+            around=around,
+            limits=options.limits,
+            only_run=number,
+            watch=watch,
         ).execute(keep=False)
         failed = any(run.traceback for run in record.runs)
     finally:
@@ -216,6 +235,10 @@ def find_pages(name: str | None, *, storage_path: str | None = None) -> Pages:
         label = found.search.label
         raise RecordError(f"{name}: MLflow has no such run yet; its search is {label}")
     return Pages(store_of(found.search.folder), found.search.folder, found.mlflow_id)
+
+
+def _look_around(spec: ExperimentSpec, folder: Path) -> Surroundings:
+    return read_surroundings(spec, lambda name: find_run(folder, name, choose_best=_best_run))
 
 
 def _load(source: Source, overrides: Sequence[str]) -> ExperimentSpec:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from orchestrator.errors import InfeasibleError, SpecError
+from orchestrator.inputs import Surroundings, copy_sources
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.numbers import Limits
-from orchestrator.planning.resolve import resolve_search
+from orchestrator.planning.resolve import SOURCES, resolve_search
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.tracking import journal, storage
@@ -54,6 +55,7 @@ class Execution:
     Args:
         spec: What was asked.
         folder: Storage of all experiments.
+        around: What was read before planning.
         limits: Shortcuts for debugging.
         only_run: Train this run alone, here, without Ray; None trains all, on lanes.
         watch: Looks on.
@@ -64,11 +66,13 @@ class Execution:
         spec: ExperimentSpec,
         folder: Path,
         *,
+        around: Surroundings,
         limits: Limits,
         only_run: int | None,
         watch: Watch,
     ) -> None:
         self._spec = spec
+        self._around = around
         self._storage = folder
         self._limits = limits
         self._only_run = only_run
@@ -99,6 +103,8 @@ class Execution:
         self._watch.planned(plan)
         with own(plan.folder) as is_ours:
             assert is_ours, f"{plan.folder} was made a moment ago"
+            with writing(plan.folder / SOURCES):
+                copy_sources(self._around.sources, plan.folder / SOURCES)
             training = _Training(
                 plan,
                 cluster,
@@ -115,7 +121,12 @@ class Execution:
 
     def _resolve(self, cluster: Cluster, number: int) -> SearchPlan:
         plan = resolve_search(
-            self._spec, cluster, storage=self._storage, number=number, limits=self._limits
+            self._spec,
+            cluster,
+            storage=self._storage,
+            number=number,
+            inputs=self._around.inputs,
+            limits=self._limits,
         )
         return plan if self._only_run is None else _pick_run(plan, self._only_run)
 

@@ -3,7 +3,7 @@
 import click
 
 from orchestrator.cli import options
-from orchestrator.planning.numbers import check_settings
+from orchestrator.planning.checks import check_settings
 from orchestrator.planning.settings import enumerate_settings
 from orchestrator.specs.load import load_spec
 

@@ -1,10 +1,13 @@
 """A plan as the text that `orchestrator plan` prints, and that opens every run."""
 
 import textwrap
+from collections.abc import Iterator
 
 from orchestrator.planning.cluster import word_count
 from orchestrator.planning.names import name_setting, word_value
+from orchestrator.planning.run_plan import Numbers
 from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.planning.section_plans import DataPlan, TrainingPlan
 
 _MOST_VALUES = 12
 """Settings named one by one before the rest is only counted."""
@@ -105,27 +108,67 @@ def _batch(plan: SearchPlan) -> str:
 
 def _training(plan: SearchPlan) -> str:
     numbers = plan.runs[0].numbers
-    data = numbers.data
+    optimizer, training = numbers.optimizer, numbers.training
     parts = [
-        f"{numbers.architecture} on {data.dataset}, {data.train_size} images "
-        f"of {data.image_size}x{data.image_size}"
+        *_data_words(numbers.data),
+        word_count(training.epochs, "epoch"),
+        f"{optimizer.name}, {_rates(numbers)}, {numbers.schedule.name}",
+        *_training_words(training),
     ]
-    if data.label_noise:
-        parts.append(f"{data.label_noise:.0%} of the labels redrawn")
-    parts.append(word_count(numbers.epochs, "epoch"))
-    rate = (
-        f"lr {numbers.optimizer.backbone_lr:g}"
-        if numbers.optimizer.backbone_lr == numbers.optimizer.head_lr
-        else f"lr {numbers.optimizer.backbone_lr:g} (head {numbers.optimizer.head_lr:g})"
-    )
-    parts.append(f"{numbers.optimizer.name}, {rate}, {numbers.schedule.name}")
-    text = ", ".join(parts)
+    text = f"{numbers.model.architecture} on {', '.join(parts)}"
     return f"{text} (first setting)" if plan.is_search else text
+
+
+def _data_words(data: DataPlan) -> Iterator[str]:
+    yield (
+        f"{data.dataset}, {data.train_size} images of {data.image_size}x{data.image_size}"
+        f"{f' in {data.num_classes} classes' if data.classes else ''}"
+    )
+    if data.label_noise:
+        yield f"{data.label_noise:.0%} of the labels redrawn"
+    steps = [step.name for step in data.train_transforms]
+    if steps:
+        yield f"transforms {', '.join(steps)}"
+    if data.normalize.by != "none":
+        yield f"normalised by {_statistics(data)}"
+    for name, alpha in (("MixUp", data.mixup), ("CutMix", data.cutmix)):
+        if alpha:
+            off = f", off from epoch {data.mix_off_epoch}" if data.mix_off_epoch else ""
+            yield f"{name} {alpha:g}{off}"
+
+
+def _statistics(data: DataPlan) -> str:
+    if data.normalize.by == "measured":
+        return "measured statistics"
+    return "mean " + " ".join(f"{value:g}" for value in data.normalize.mean)
+
+
+def _rates(numbers: Numbers) -> str:
+    groups = numbers.fine_tune.groups
+    if not groups:
+        return f"lr {numbers.optimizer.lr:g}"
+    return "; ".join(
+        f"{group.name} {f'lr {group.lr:g}' if group.lr else 'frozen'}" for group in groups
+    )
+
+
+def _training_words(training: TrainingPlan) -> Iterator[str]:
+    if training.precision != "float32":
+        yield training.precision
+    if training.accumulate > 1:
+        yield f"{training.accumulate} parts a step"
+    if training.clip_norm is not None:
+        yield f"gradient norm at most {training.clip_norm:g}"
+    if training.ema is not None:
+        yield f"weights averaged with decay {training.ema:g}"
+    if training.compile:
+        yield "compiled"
 
 
 def _notes(plan: SearchPlan) -> list[str]:
     numbers = plan.runs[0].numbers
     notes = [*plan.notes, *([plan.caveat] if plan.caveat else [])]
+    notes += _technique_notes(plan)
     if numbers.overfit_batches:
         batches = _word_batches(numbers.overfit_batches)
         notes.insert(0, f"trains on the same {batches} in every epoch")
@@ -133,6 +176,20 @@ def _notes(plan: SearchPlan) -> list[str]:
         batches = _word_batches(numbers.limit_batches)
         notes.insert(0, f"a quick try: {batches} of one epoch, nothing is recorded")
     return notes
+
+
+def _technique_notes(plan: SearchPlan) -> Iterator[str]:
+    """What a technique does that one may not expect."""
+    numbers = plan.runs[0].numbers
+    stopping = numbers.training.early_stopping
+    if stopping is not None:
+        cut = "" if numbers.schedule.name == "constant" else ", which cuts the schedule short"
+        yield (
+            f"stops after {word_count(stopping.patience, 'epoch')} without a better "
+            f"{stopping.metric}{cut}"
+        )
+    if numbers.model.sync_batch_norm and numbers.world_size == 1:
+        yield "model.sync_batch_norm changes nothing with one worker"
 
 
 def _word_batches(number: int) -> str:

@@ -1,33 +1,29 @@
 """The numbers of a run: every value that can change a weight, nothing left to a default."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.errors import SpecError
-from orchestrator.planning.cluster import word_count
+from orchestrator.planning.data_numbers import resolve_data
+from orchestrator.planning.facts import Inputs
 from orchestrator.planning.placement import LanePlan
-from orchestrator.planning.run_plan import DataPlan, Numbers, OptimizerPlan, SchedulePlan
+from orchestrator.planning.rates import resolve_fine_tune, resolve_optimizer
+from orchestrator.planning.run_plan import Numbers
+from orchestrator.planning.section_plans import (
+    EarlyStoppingPlan,
+    LossPlan,
+    ModelPlan,
+    SchedulePlan,
+    TensorRulePlan,
+    TrainingPlan,
+    WeightsPlan,
+)
 from orchestrator.planning.settings import Setting
-from orchestrator.specs.experiment import ExperimentSpec, Keys, describe_setting
+from orchestrator.specs.experiment import ExperimentSpec, Keys
+from orchestrator.specs.model_section import ModelSpec, is_torchvision_weights
+from orchestrator.specs.search import METRICS
+from orchestrator.specs.training_sections import LossSpec, ScheduleSpec, TrainingSpec
 
-DEFAULT_LR: Final = {"sgd": 0.1, "adamw": 0.001}
-DEFAULT_MOMENTUM: Final = 0.9
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSetFacts:
-    """What planning must know of a data set without reading its images."""
-
-    train_size: int
-    num_classes: int
-    channels: int
-    image_size: int
-
-
-DATA_SETS: Final = {
-    "digits": DataSetFacts(train_size=800, num_classes=10, channels=1, image_size=8)
-}
+DEFAULT_GAMMA: Final = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,66 +36,14 @@ class Limits:
     """Train on this many batches, the same in every epoch."""
 
 
-def check_settings(spec: ExperimentSpec, settings: Iterable[Setting]) -> None:
-    """Refuse what no machine could train: too few images, for a setting or for a last batch.
-
-    Args:
-        spec: What was asked.
-        settings: The settings that it means.
-
-    Raises:
-        SpecError: Names every key once, with the first setting that it is wrong for.
-    """
-    found: dict[str, str] = {}
-    for setting in settings:
-        searched = {key: value for key, value in setting.items() if key.startswith("data.")}
-        at = f", at {describe_setting(searched)}" if searched else ""
-        for key, text in _check_data(spec.at(setting)):
-            found.setdefault(key, f"{spec.place_of(key)}: {key}: {text}{at}")
-    if found:
-        raise SpecError(list(found.values()))
-
-
-def _check_data(keys: Keys) -> Iterator[tuple[str, str]]:
-    available = DATA_SETS[keys.data.dataset].train_size
-    images = keys.data.train_size or available
-    if images > available:
-        text = f"{keys.data.dataset} has {available} training images (got {images})"
-        yield "data.train_size", f"{text}; set it to that at most"
-        return
-    problem = _check_batches(
-        images,
-        keys.data.batch_size,
-        workers=keys.resources.num_workers,
-        drop_last=keys.data.drop_last,
-    )
-    if problem:
-        yield "data.batch_size", problem
-
-
-def _check_batches(images: int, size: int, *, workers: int, drop_last: bool) -> str:
-    """Batch normalisation needs two images on every worker, in every step."""
-    last = images % size
-    if size // workers < 2:
-        return (
-            f"{size} images over {workers} workers leave one fewer than 2; "
-            f"set it to {2 * workers} at least"
-        )
-    if drop_last and images < size:
-        return (
-            f"{size} is more than the {images} training images, and data.drop_last leaves "
-            "no batch"
-        )
-    if last and last // workers < 2 and not drop_last:
-        return (
-            f"the last batch of an epoch has {last} of {size} images, fewer than 2 for each of "
-            f"{word_count(workers, 'worker')}; set data.drop_last: true or another batch_size"
-        )
-    return ""
-
-
 def resolve_numbers(
-    spec: ExperimentSpec, setting: Setting, *, seed: int, lanes: LanePlan, limits: Limits
+    spec: ExperimentSpec,
+    setting: Setting,
+    *,
+    seed: int,
+    lanes: LanePlan,
+    limits: Limits,
+    inputs: Inputs,
 ) -> Numbers:
     """Decide all that can change a weight of one run.
 
@@ -109,56 +53,103 @@ def resolve_numbers(
         seed: The run's seed.
         lanes: What its lane is made of.
         limits: Shortcuts for debugging.
+        inputs: What was read before planning.
     """
     keys = spec.at(setting)
+    optimizer = resolve_optimizer(keys.optimizer, batch_size=keys.data.batch_size)
     return Numbers(
         seed=seed,
         deterministic=lanes.deterministic,
-        architecture=keys.model.architecture,
-        data=_resolve_data(keys),
-        loss=keys.loss.name,
-        label_smoothing=keys.loss.label_smoothing,
-        optimizer=_resolve_optimizer(keys),
-        schedule=SchedulePlan(name=keys.schedule.name, warmup_epochs=_warmup(keys, limits)),
-        epochs=1 if limits.fast_dev_run else keys.training.epochs,
+        data=resolve_data(keys, inputs.data),
+        model=_resolve_model(keys.model, inputs),
+        loss=_resolve_loss(keys.loss),
+        optimizer=optimizer,
+        fine_tune=resolve_fine_tune(keys, optimizer),
+        schedule=_resolve_schedule(keys, limits),
+        training=_resolve_training(keys.training, limits),
         world_size=lanes.workers,
         threads=lanes.cpus_per_worker,
         device=lanes.device,
+        sources=inputs.sources,
         limit_batches=limits.fast_dev_run,
         overfit_batches=limits.overfit_batches,
     )
 
 
-def _warmup(keys: Keys, limits: Limits) -> float:
-    """One epoch in place of all has a warm-up of the same share of it."""
-    shrunk = keys.training.epochs if limits.fast_dev_run else 1
-    return keys.schedule.warmup_epochs / shrunk
-
-
-def _resolve_data(keys: Keys) -> DataPlan:
-    facts = DATA_SETS[keys.data.dataset]
-    return DataPlan(
-        dataset=keys.data.dataset,
-        num_classes=facts.num_classes,
-        # torchvision's networks take colour images; grey ones are repeated three times.
-        channels=facts.channels if keys.model.architecture == "small_cnn" else 3,
-        image_size=keys.data.image_size or facts.image_size,
-        batch_size=keys.data.batch_size,
-        train_size=keys.data.train_size or facts.train_size,
-        label_noise=keys.data.label_noise,
-        drop_last=keys.data.drop_last,
+def _resolve_model(model: ModelSpec, inputs: Inputs) -> ModelPlan:
+    return ModelPlan(
+        architecture=model.architecture,
+        arguments=model.arguments,
+        head=model.head,
+        weights=_resolve_weights(model, inputs),
+        initialization=model.initialization,
+        rules=tuple(
+            TensorRulePlan(
+                match=rule.match,
+                file=inputs.tensors[file].path,
+                key=key,
+                sha256=inputs.tensors[file].sha256,
+            )
+            for rule in model.rules
+            for file, _, key in [rule.tensor.rpartition(":")]
+        ),
+        sync_batch_norm=model.sync_batch_norm,
+        channels_last=model.channels_last,
     )
 
 
-def _resolve_optimizer(keys: Keys) -> OptimizerPlan:
-    lr = DEFAULT_LR[keys.optimizer.name] if keys.optimizer.lr is None else keys.optimizer.lr
-    momentum = keys.optimizer.momentum
-    if momentum is None:
-        momentum = DEFAULT_MOMENTUM if keys.optimizer.name == "sgd" else 0.0
-    return OptimizerPlan(
-        name=keys.optimizer.name,
-        backbone_lr=keys.fine_tune.backbone_lr if keys.fine_tune else lr,
-        head_lr=keys.fine_tune.head_lr if keys.fine_tune else lr,
-        momentum=momentum,
-        weight_decay=keys.optimizer.weight_decay,
+def _resolve_weights(model: ModelSpec, inputs: Inputs) -> WeightsPlan | None:
+    if model.weights is None:
+        return None
+    known = is_torchvision_weights(model.weights)
+    return WeightsPlan(
+        source=model.weights,
+        sha256="" if known else inputs.weights[model.weights].sha256,
+        strict=model.strict,
+        min_loaded=model.min_loaded,
+    )
+
+
+def _resolve_loss(loss: LossSpec) -> LossPlan:
+    return LossPlan(
+        name=loss.name,
+        arguments=loss.arguments,
+        label_smoothing=loss.label_smoothing,
+        smoothing=loss.smoothing,
+        class_weights=loss.class_weights,
+    )
+
+
+def _resolve_schedule(keys: Keys, limits: Limits) -> SchedulePlan:
+    schedule: ScheduleSpec = keys.schedule
+    # One epoch in place of all has a warm-up of the same share of it.
+    shrunk = keys.training.epochs if limits.fast_dev_run else 1
+    falls = schedule.name in ("step", "multistep")
+    return SchedulePlan(
+        name=schedule.name,
+        warmup_epochs=schedule.warmup_epochs / shrunk,
+        step_epochs=schedule.step_epochs or 0,
+        milestones=schedule.milestones or (),
+        gamma=(schedule.gamma or DEFAULT_GAMMA) if falls else 1.0,
+    )
+
+
+def _resolve_training(training: TrainingSpec, limits: Limits) -> TrainingPlan:
+    stopping = training.early_stopping
+    return TrainingPlan(
+        epochs=1 if limits.fast_dev_run else training.epochs,
+        precision=training.precision,
+        accumulate=training.accumulate,
+        clip_norm=training.clip_norm,
+        ema=training.ema,
+        compile=training.compile,
+        cudnn_benchmark=training.cudnn_benchmark,
+        early_stopping=None
+        if stopping is None
+        else EarlyStoppingPlan(
+            metric=stopping.metric,
+            maximize=METRICS[stopping.metric].maximize,
+            patience=stopping.patience,
+            min_delta=stopping.min_delta,
+        ),
     )

@@ -6,15 +6,21 @@ Whatever a spec leaves open is decided here, once, so that a plan has no default
 from pathlib import Path
 from typing import Final, Literal
 
+from orchestrator.planning.checks import check_settings
 from orchestrator.planning.cluster import Cluster, word_count
+from orchestrator.planning.facts import Inputs
 from orchestrator.planning.names import name_runs
-from orchestrator.planning.numbers import Limits, check_settings, resolve_numbers
+from orchestrator.planning.numbers import Limits, resolve_numbers
 from orchestrator.planning.placement import LanePlan, place_lanes
+from orchestrator.planning.rates import lr_scale
 from orchestrator.planning.run_plan import Numbers, Place, RunPlan
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.planning.settings import Setting, choose_baseline, enumerate_settings
 from orchestrator.specs.experiment import ExperimentSpec, Keys
 from orchestrator.specs.search import METRICS, confounded_reason
+
+SOURCES: Final = "source"
+"""Name of the folder of a search that holds the user's own code."""
 
 
 def resolve_search(
@@ -23,6 +29,7 @@ def resolve_search(
     *,
     storage: Path,
     number: int,
+    inputs: Inputs,
     limits: Limits = Limits(),
 ) -> SearchPlan:
     """Decide everything that a search will do.
@@ -32,6 +39,7 @@ def resolve_search(
         cluster: The machines at hand.
         storage: Folder that holds all experiments, absolute.
         number: The search's number.
+        inputs: What was read of files before.
         limits: Shortcuts for debugging.
 
     Raises:
@@ -42,12 +50,20 @@ def resolve_search(
     settings, seeds = enumerate_settings(spec), _choose_seeds(keys, limits)
     pairs = [(setting, seed) for setting in settings for seed in seeds]
     lanes = _place(keys, cluster, runs=len(pairs))
-    check_settings(spec, settings)
+    check_settings(spec, settings, inputs.data)
     runs = []
     for name, (setting, seed) in zip(name_runs(pairs), pairs, strict=True):
-        numbers = resolve_numbers(spec, setting, seed=seed, lanes=lanes, limits=limits)
-        run_id = f"{keys.name}/{number}/{name}"
-        runs.append(_resolve_run(keys, numbers, setting, run_id=run_id, storage=storage))
+        numbers = resolve_numbers(
+            spec, setting, seed=seed, lanes=lanes, limits=limits, inputs=inputs
+        )
+        place = _resolve_place(
+            spec.at(setting), inputs, folder=storage / keys.name / str(number), run=name
+        )
+        runs.append(
+            _resolve_run(
+                keys, numbers, setting, run_id=f"{keys.name}/{number}/{name}", place=place
+            )
+        )
     return SearchPlan(
         name=keys.name,
         number=number,
@@ -76,7 +92,7 @@ def _choose_seeds(keys: Keys, limits: Limits) -> tuple[int, ...]:
 
 
 def _resolve_run(
-    keys: Keys, numbers: Numbers, setting: Setting, *, run_id: str, storage: Path
+    keys: Keys, numbers: Numbers, setting: Setting, *, run_id: str, place: Place
 ) -> RunPlan:
     return RunPlan(
         run_id=run_id,
@@ -85,7 +101,21 @@ def _resolve_run(
         metric=keys.search.metric,
         maximize=METRICS[keys.search.metric].maximize,
         numbers=numbers,
-        place=Place(folder=str(storage / run_id), loader_workers=keys.data.loader_workers),
+        place=place,
+    )
+
+
+def _resolve_place(keys: Keys, inputs: Inputs, *, folder: Path, run: str) -> Place:
+    weights = inputs.weights.get(keys.model.weights or "")
+    cache: Literal["auto", "on", "off"] = "on" if keys.data.cache is True else "off"
+    return Place(
+        folder=str(folder / run),
+        loader_workers=keys.data.loader_workers,
+        data_root=keys.data.root or "",
+        download=keys.data.download,
+        cache="auto" if keys.data.cache == "auto" else cache,
+        weights=weights.path if weights else "",
+        sources=str(folder / SOURCES) if inputs.sources else "",
     )
 
 
@@ -125,7 +155,22 @@ def _describe_cluster(cluster: Cluster) -> str:
 
 
 def _list_notes(keys: Keys, lanes: LanePlan, *, settings: int, runs: int) -> list[str]:
-    return [*_baseline_notes(keys, settings=settings), *_idle_notes(keys, lanes, runs=runs)]
+    return [
+        *_baseline_notes(keys, settings=settings),
+        *_scale_notes(keys),
+        *_idle_notes(keys, lanes, runs=runs),
+    ]
+
+
+def _scale_notes(keys: Keys) -> list[str]:
+    optimizer, size = keys.optimizer, keys.data.batch_size
+    if optimizer.scale_lr == "none":
+        return []
+    factor = lr_scale(optimizer, batch_size=size)
+    return [
+        f"learning rates are multiplied by {factor:g}: batches of {size} images, meant for "
+        f"{optimizer.reference_batch_size} ({optimizer.scale_lr})"
+    ]
 
 
 def _baseline_notes(keys: Keys, *, settings: int) -> list[str]:

@@ -53,7 +53,7 @@ class ModelSpec(Section):
         WithJsonSchema(name_schema(ARCHITECTURES, other="timm/")),
     ]
     """Name of the network: `small_cnn` for small images, one of torchvision's, such as
-    `resnet18`, `timm/NAME` with the optional package timm, or one's own as `module:callable`."""
+    `resnet18`, `timm/NAME` with the optional package timm, or one's own `module:callable`."""
     arguments: Arguments = Field(default_factory=dict)
     """Further arguments of the network by name, such as {dropout: 0.1}."""
     head: Literal["linear", "gap"] = "linear"

@@ -85,7 +85,7 @@ class OptimizerSpec(Section):
     reference_batch_size: Annotated[int, Field(ge=1)] = 256
     """Batch that the learning rates are meant for, with scale_lr (count, >= 1)."""
     arguments: Arguments = Field(default_factory=dict)
-    """Further arguments of torch's optimizer, such as {nesterov: true}, {betas: [0.9, 0.98]}."""
+    """Further arguments of torch's optimizer by name, such as {nesterov: true}."""
 
     @model_validator(mode="after")
     def _momentum_is_read(self) -> "OptimizerSpec":

@@ -1,4 +1,4 @@
-"""Scoring a network on the validation images, each counted exactly once over all workers."""
+"""Scoring a network on images, each counted exactly once over all workers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
+from orchestrator.planning.section_plans import DataPlan
 from orchestrator.training.context import WorkerContext
-from orchestrator.training.data.build import ImageSet, load_batches
+from orchestrator.training.data.image_set import ImageSet
+from orchestrator.training.data.loader import eval_batches, eval_positions
 from orchestrator.training.metrics import Tally, merge_tallies, read_tally, tally_batch
-
-BATCH_SIZE = 512
-"""Images scored at once; gradients are off, so memory is not what limits it."""
+from orchestrator.training.model.outputs import read_outputs
+from orchestrator.training.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -22,48 +23,64 @@ class Predictions:
     logits: Tensor
     """float32, shape (N, C), on the device."""
     labels: Tensor
-    """int64, shape (N,)."""
+    """int64, shape (N,), on the device."""
     ids: Tensor
     """int64, shape (N,): the samples' numbers in the data set."""
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  keywords
     model: nn.Module,
     images: ImageSet,
+    plan: DataPlan,
     context: WorkerContext,
     *,
+    precision: Precision,
     loader_workers: int,
     limit_batches: int | None = None,
 ) -> tuple[Tally, Predictions]:
     """Score the network and keep what it said.
 
     Args:
-        model: The network itself; left in training mode.
+        model: The network itself; left in evaluation mode.
         images: All images to score; each worker takes every `world_size`-th.
+        plan: Key `data`, decided.
         context: This worker.
+        precision: How the network computes.
         loader_workers: Processes that prepare batches; 0 prepares them here.
         limit_batches: Score this many batches only; None for all.
 
     Returns:
         The tally over all workers and this worker's own predictions.
     """
-    positions = torch.arange(context.rank, len(images), context.world_size)
-    batches = list(positions.split(BATCH_SIZE))[:limit_batches]
-    tallies, logits = [], []
+    tallies, logits, truth = [], [], []
     model.eval()
     with torch.no_grad():
-        for pixels, labels in load_batches(
-            images, batches, device=context.device, loader_workers=loader_workers
+        for pixels, labels in eval_batches(
+            images,
+            plan,
+            rank=context.rank,
+            world_size=context.world_size,
+            device=context.device,
+            loader_workers=loader_workers,
+            limit_batches=limit_batches,
         ):
-            scores = model(pixels)
+            with precision.autocast():
+                output = model(precision.lay_out(pixels))
+            scores = precision.widen(read_outputs(output, model)[0])
             tallies.append(tally_batch(scores, labels))
             logits.append(scores)
-    model.train()
+            truth.append(labels)
     total = merge_tallies(tallies, device=context.device)
     if context.world_size > 1:
         distributed.all_reduce(total)
-    scored = images.select(torch.cat(batches))
-    return read_tally(total), Predictions(torch.cat(logits), scored.labels, scored.ids)
+    positions = eval_positions(
+        images,
+        rank=context.rank,
+        world_size=context.world_size,
+        limit_batches=limit_batches,
+    )
+    ids = images.ids[torch.cat(positions)]
+    return read_tally(total), Predictions(torch.cat(logits), torch.cat(truth), ids)
 
 
 def write_predictions(predictions: Predictions, path: Path, context: WorkerContext) -> None:

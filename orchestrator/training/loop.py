@@ -1,31 +1,26 @@
 """The training of one assignment, from its plan to its result, as one story."""
 
-import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
 from orchestrator.errors import NonFiniteLossError
-from orchestrator.planning.run_plan import Assignment, Numbers, RunPlan
+from orchestrator.planning.run_plan import Assignment
 from orchestrator.training.context import WorkerContext
-from orchestrator.training.data.build import (
-    RunData,
-    build_data,
-    epoch_order,
-    load_batches,
-    shard_batch,
-    split_batches,
-)
-from orchestrator.training.evaluation import Predictions, evaluate, write_predictions
+from orchestrator.training.data.build import build_data
+from orchestrator.training.data.image_set import ImageSet
+from orchestrator.training.data.loader import TrainLoader
+from orchestrator.training.evaluation import evaluate
+from orchestrator.training.history import History
+from orchestrator.training.loss import Targets
+from orchestrator.training.outputs import RunFolder, digest_weights
+from orchestrator.training.scores import score_predictions
 from orchestrator.training.state import TrainingState
-
-PREDICTIONS = "predictions.npz"
-"""Name of the file of validation logits, of the epoch that counts, in a run's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +33,11 @@ class Result:
     weights_sha256: str
 
 
+_STOPPED = Result(status="stopped", metrics={}, weights_sha256="")
+
+
 def train(assignment: Assignment, context: WorkerContext) -> Result:
-    """Train one run and leave the validation logits of the epoch that counts in its folder.
+    """Train one run; leave weights, classes, scores and validation logits in its folder.
 
     Args:
         assignment: What to train.
@@ -50,75 +48,101 @@ def train(assignment: Assignment, context: WorkerContext) -> Result:
 
     Raises:
         NonFiniteLossError: The loss or a metric turned to NaN or infinity; names the step.
+        TrainingError: The data, the network or the loss cannot be had; names the key.
+        SpecError: The groups of parameters do not fit the network.
     """
-    plan = assignment.plan
-    numbers = plan.numbers
-    data = build_data(numbers.data, seed=numbers.seed)
-    batches = _epoch_batches(data, numbers, epoch=1)
-    state = TrainingState.begin(numbers, context, steps_per_epoch=len(batches))
+    plan, numbers = assignment.plan, assignment.plan.numbers
+    torch.backends.cudnn.benchmark = numbers.training.cudnn_benchmark
+    data = build_data(numbers.data, plan.place, seed=numbers.seed)
+    loader = TrainLoader(
+        data.train,
+        numbers.data,
+        seed=numbers.seed,
+        rank=context.rank,
+        world_size=context.world_size,
+        device=context.device,
+        loader_workers=plan.place.loader_workers,
+        limit_batches=numbers.limit_batches,
+        overfit_batches=numbers.overfit_batches,
+    )
+    state = TrainingState.begin(
+        numbers, plan.place, data, context, steps_per_epoch=loader.steps_per_epoch
+    )
+    is_kept = numbers.limit_batches is None
+    folder = RunFolder(Path(plan.place.folder), context, is_kept=is_kept)
+    folder.open(data, state.load_report)
+    try:
+        return _train_epochs(assignment, context, state, loader, folder, data.val)
+    finally:
+        loader.close()
 
-    history: list[dict[str, float]] = []
-    for epoch in range(1, numbers.epochs + 1):
+
+def _train_epochs(
+    assignment: Assignment,
+    context: WorkerContext,
+    state: TrainingState,
+    loader: TrainLoader,
+    folder: RunFolder,
+    val: ImageSet,
+) -> Result:
+    plan, numbers = assignment.plan, assignment.plan.numbers
+    history = History(plan)
+    for epoch in range(1, numbers.training.epochs + 1):
+        state.begin_epoch(epoch)
         rates = [group["lr"] for group in state.optimizer.param_groups]
-        losses = _train_epoch(state, data, plan, context, epoch=epoch)
+        losses = _train_epoch(state, loader, context, epoch=epoch)
         if losses is None:
-            return Result(status="stopped", metrics={}, weights_sha256="")
-        loss = _read_losses(losses, [len(batch) for batch in batches], context, epoch=epoch)
-        metrics, predictions = _validate(state, data, plan, context)
-        metrics = {"train/loss": loss, "train/lr": max(rates), **metrics}
+            return _STOPPED
+        loss = _read_losses(losses, loader.sizes, context, epoch=epoch)
+        state.share_buffers()
+        tally, predictions = evaluate(
+            state.scored_model,
+            val,
+            numbers.data,
+            context,
+            precision=state.precision,
+            loader_workers=plan.place.loader_workers,
+            limit_batches=numbers.limit_batches,
+        )
+        metrics = {"train/loss": loss, "train/lr": max(rates), **tally.to_metrics()}
+        if history.needs_scores:
+            metrics |= score_predictions(predictions, context).to_metrics("val")
         _check_finite(metrics, epoch=epoch)
-        history.append(metrics)
-        if _epoch_that_counts(history, plan) == epoch:
+        history.add(metrics)
+        if history.counted_epoch == epoch:
             counted = predictions
-        if context.report_epoch(epoch, metrics) == "stop" and epoch < numbers.epochs:
-            return Result(status="stopped", metrics={}, weights_sha256="")
+            if plan.select == "best":
+                folder.write_best(state.scored_model)
+        verdict = context.report_epoch(epoch, metrics)
+        if history.is_over:
+            break
+        if verdict == "stop":
+            return _STOPPED
 
-    if numbers.limit_batches is None:
-        write_predictions(counted, Path(plan.place.folder) / PREDICTIONS, context)
+    scores = score_predictions(counted, context)
+    folder.close(state.scored_model, counted, scores)
     return Result(
         status="finished",
-        metrics=_metrics_that_count(history, plan),
-        weights_sha256=digest_weights(state.model),
+        metrics={**scores.to_metrics("val"), **history.counted_metrics()},
+        weights_sha256=digest_weights(state.scored_model),
     )
-
-
-def digest_weights(model: nn.Module) -> str:
-    """SHA-256 over the name, type, shape and bytes of every parameter and buffer, in order."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _epoch_batches(data: RunData, numbers: Numbers, *, epoch: int) -> list[Tensor]:
-    same = numbers.overfit_batches is not None
-    order = epoch_order(len(data.train), seed=numbers.seed, epoch=1 if same else epoch)
-    batches = split_batches(
-        order, batch_size=numbers.data.batch_size, drop_last=numbers.data.drop_last
-    )
-    return batches[: numbers.overfit_batches][: numbers.limit_batches]
 
 
 def _train_epoch(
-    state: TrainingState, data: RunData, plan: RunPlan, context: WorkerContext, *, epoch: int
+    state: TrainingState, loader: TrainLoader, context: WorkerContext, *, epoch: int
 ) -> list[Tensor] | None:
     """The loss of every step, left on the device; None where a stop was requested."""
-    whole = _epoch_batches(data, plan.numbers, epoch=epoch)
-    mine = [shard_batch(b, rank=context.rank, world_size=context.world_size) for b in whole]
-    prepared = load_batches(
-        data.train, mine, device=context.device, loader_workers=plan.place.loader_workers
-    )
     losses = []
-    for batch, (images, labels) in zip(whole, prepared, strict=True):
-        losses.append(state.step(images, labels, batch_size=len(batch)))
+    for batch in loader.epoch(epoch):
+        targets = Targets(batch.labels, batch.partner_labels, batch.lam)
+        losses.append(state.step(batch.images, targets, batch_size=batch.batch_size))
         if context.world_size == 1 and context.stop_requested():
             return None
     return losses
 
 
 def _read_losses(
-    losses: list[Tensor], sizes: list[int], context: WorkerContext, *, epoch: int
+    losses: list[Tensor], sizes: Sequence[int], context: WorkerContext, *, epoch: int
 ) -> float:
     """Mean loss of the epoch's images, the one moment at which an epoch waits for the device.
 
@@ -152,31 +176,3 @@ def _check_finite(metrics: Mapping[str, float], *, epoch: int) -> None:
             f"{broken[0]} turned to {metrics[broken[0]]} after epoch {epoch}; "
             "a smaller optimizer.lr or a longer schedule.warmup_epochs may help"
         )
-
-
-def _validate(
-    state: TrainingState, data: RunData, plan: RunPlan, context: WorkerContext
-) -> tuple[dict[str, float], Predictions]:
-    state.share_buffers()
-    tally, predictions = evaluate(
-        state.model,
-        data.val,
-        context,
-        loader_workers=plan.place.loader_workers,
-        limit_batches=plan.numbers.limit_batches,
-    )
-    return tally.to_metrics(), predictions
-
-
-def _metrics_that_count(history: list[dict[str, float]], plan: RunPlan) -> dict[str, float]:
-    epoch = _epoch_that_counts(history, plan)
-    counted = history[epoch - 1]
-    return counted if plan.select == "last" else {**counted, "best_epoch": float(epoch)}
-
-
-def _epoch_that_counts(history: list[dict[str, float]], plan: RunPlan) -> int:
-    """The last epoch so far, or the first of the best ones."""
-    if plan.select == "last":
-        return len(history)
-    sign = 1 if plan.maximize else -1
-    return 1 + max(range(len(history)), key=lambda index: sign * history[index][plan.metric])

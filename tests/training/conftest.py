@@ -11,45 +11,30 @@ import pytest
 import torch
 
 import orchestrator
-from orchestrator.planning.run_plan import (
-    Assignment,
-    DataPlan,
-    Numbers,
-    OptimizerPlan,
-    Place,
-    RunPlan,
-    SchedulePlan,
-)
+from orchestrator.planning.run_plan import Assignment, Numbers, Place, RunPlan
 from orchestrator.training.context import Verdict, WorkerContext, configure_process
+from tests import plans
 
 MakeAssignment = Callable[..., Assignment]
+
+_SECTIONS = ("data", "model", "loss", "optimizer", "fine_tune", "schedule", "training")
 
 
 def _tiny_numbers() -> Numbers:
     return Numbers(
         seed=3,
         deterministic="true",
-        architecture="small_cnn",
-        data=DataPlan(
-            dataset="digits",
-            num_classes=10,
-            channels=1,
-            image_size=8,
-            batch_size=32,
-            train_size=80,
-            label_noise=0.2,
-            drop_last=False,
-        ),
-        loss="cross_entropy",
-        label_smoothing=0.1,
-        optimizer=OptimizerPlan(
-            name="sgd", backbone_lr=0.1, head_lr=0.1, momentum=0.9, weight_decay=5e-4
-        ),
-        schedule=SchedulePlan(name="one_cycle", warmup_epochs=0.0),
-        epochs=2,
+        data=plans.data_plan(),
+        model=plans.model_plan(),
+        loss=plans.loss_plan(),
+        optimizer=plans.optimizer_plan(),
+        fine_tune=plans.fine_tune_plan(),
+        schedule=plans.schedule_plan(),
+        training=plans.training_plan(),
         world_size=1,
         threads=1,
         device="cpu",
+        sources="",
         limit_batches=None,
         overfit_batches=None,
     )
@@ -108,11 +93,11 @@ def make_assignment_in() -> MakeAssignment:
         select: str = "last",
         metric: str = "val/accuracy",
         maximize: bool = True,
-        loader_workers: int = 0,
+        place: Mapping[str, Any] = {},
         **changes: Any,
     ) -> Assignment:
         numbers = _tiny_numbers()
-        for section in ("data", "optimizer", "schedule"):
+        for section in _SECTIONS:
             part = replace(getattr(numbers, section), **changes.pop(section, {}))
             numbers = replace(numbers, **{section: part})
         plan = RunPlan(
@@ -122,7 +107,7 @@ def make_assignment_in() -> MakeAssignment:
             metric=metric,
             maximize=maximize,
             numbers=replace(numbers, **changes),
-            place=Place(folder=str(folder / "run"), loader_workers=loader_workers),
+            place=Place(**{"folder": str(folder / "run"), "loader_workers": 0, **place}),
         )
         return Assignment(plan=plan, attempt=1)
 
@@ -131,7 +116,7 @@ def make_assignment_in() -> MakeAssignment:
 
 @pytest.fixture
 def make_assignment(make_assignment_in: MakeAssignment, tmp_path: Path) -> MakeAssignment:
-    """Builds an assignment; `data`, `optimizer` and `schedule` take the fields to replace."""
+    """Builds an assignment; `data`, `model`, `loss` and the like take the fields to replace."""
     return partial(make_assignment_in, tmp_path)
 
 

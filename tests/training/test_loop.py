@@ -1,6 +1,7 @@
 """One training from its plan to its result: the same numbers, whoever writes the loop."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
 from orchestrator.errors import NonFiniteLossError
 from orchestrator.planning.run_plan import Assignment
+from orchestrator.planning.section_plans import GroupPlan
 from orchestrator.training.data.build import build_data
-from orchestrator.training.loop import digest_weights, train
+from orchestrator.training.loop import train
+from orchestrator.training.model.small_cnn import SmallCNN
+from orchestrator.training.outputs import digest_weights
 
+HEAD_FASTER = (
+    GroupPlan(name="head", match=None, type=None, head=True, lr=0.2, weight_decay=5e-4),
+    GroupPlan(name="rest", match=".*", type=None, head=False, lr=0.1, weight_decay=5e-4),
+)
 MakeAssignment = Callable[..., Assignment]
 NewWorker = Callable[[], Any]
 
@@ -28,7 +37,7 @@ def write_the_loop_by_hand(assignment: Assignment) -> tuple[str, float]:
         SHA-256 of the final weights, and the accuracy on the validation images.
     """
     numbers = assignment.plan.numbers
-    data = build_data(numbers.data, seed=numbers.seed)
+    data = build_data(numbers.data, assignment.plan.place, seed=numbers.seed)
     images, labels = data.train.images.float() / 255, data.train.labels
 
     torch.manual_seed(first_bytes(f"{numbers.seed}/initialization"))
@@ -43,11 +52,11 @@ def write_the_loop_by_hand(assignment: Assignment) -> tuple[str, float]:
     )
     model.head = nn.Linear(32, 10)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-    steps = numbers.epochs * -(-len(labels) // numbers.data.batch_size)
+    steps = numbers.training.epochs * -(-len(labels) // numbers.data.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=0.1, total_steps=steps, cycle_momentum=False
     )
-    for epoch in range(1, numbers.epochs + 1):
+    for epoch in range(1, numbers.training.epochs + 1):
         generator = torch.Generator().manual_seed(first_bytes(f"{numbers.seed}/order/{epoch}"))
         order = torch.randperm(len(labels), generator=generator)
         for batch in order.split(numbers.data.batch_size):
@@ -87,7 +96,7 @@ def test_a_loop_written_by_hand_gives_the_same_weights(
     make_assignment: MakeAssignment, worker: Any
 ) -> None:
     """Bit for bit, buffers included: the tool adds nothing to PyTorch, nor leaves any out."""
-    assignment = make_assignment(epochs=3)
+    assignment = make_assignment(training={"epochs": 3})
 
     result = train(assignment, worker.context)
 
@@ -105,7 +114,7 @@ def test_a_training_is_repeated_bit_for_bit(
 
     once = train(make_assignment(), first.context)
     torch.rand(10)
-    again = train(make_assignment(loader_workers=loader_workers), second.context)
+    again = train(make_assignment(place={"loader_workers": loader_workers}), second.context)
 
     assert again == once
     assert second.reports == first.reports
@@ -115,11 +124,11 @@ def test_a_training_is_repeated_bit_for_bit(
     "change",
     [
         {"seed": 4},
-        {"label_smoothing": 0.2},
+        {"loss": {"label_smoothing": 0.2}},
         {"data": {"label_noise": 0.0}},
         {"data": {"drop_last": True}},
-        {"optimizer": {"head_lr": 0.2}},
-        {"optimizer": {"name": "adamw", "momentum": 0.0}},
+        {"fine_tune": {"groups": HEAD_FASTER}},
+        {"optimizer": {"name": "adamw", "arguments": {}}},
         {"schedule": {"name": "cosine"}},
         {"schedule": {"warmup_epochs": 1.0}},
     ],
@@ -137,14 +146,14 @@ def test_every_key_reaches_the_weights(
 
 def test_every_epoch_is_reported(make_assignment: MakeAssignment, worker: Any) -> None:
     """Epochs count from 1; the rate is the one that the epoch began with: 1/25 of the peak."""
-    result = train(make_assignment(epochs=3), worker.context)
+    result = train(make_assignment(training={"epochs": 3}), worker.context)
 
     assert [epoch for epoch, _ in worker.reports] == [1, 2, 3]
     first = worker.reports[0][1]
-    assert sorted(first) == ["train/loss", "train/lr", "val/accuracy", "val/nll"]
+    assert sorted(first) == ["train/loss", "train/lr", "val/accuracy", "val/nll", "val/top5"]
     assert first["train/lr"] == pytest.approx(0.1 / 25)
     assert result.status == "finished"
-    assert result.metrics == worker.reports[-1][1]
+    assert worker.reports[-1][1].items() <= result.metrics.items()
 
 
 def test_a_stop_verdict_ends_the_run_after_its_epoch(
@@ -153,7 +162,7 @@ def test_a_stop_verdict_ends_the_run_after_its_epoch(
     """It is stopped, nothing counts, and no predictions are left."""
     worker.verdicts = ["continue", "stop"]
 
-    result = train(assignment := make_assignment(epochs=4), worker.context)
+    result = train(assignment := make_assignment(training={"epochs": 4}), worker.context)
 
     assert (result.status, result.metrics, result.weights_sha256) == ("stopped", {}, "")
     assert len(worker.reports) == 2
@@ -166,7 +175,7 @@ def test_a_stop_after_the_last_epoch_comes_too_late(
     """The run has finished."""
     worker.verdicts = ["continue", "stop"]
 
-    assert train(make_assignment(epochs=2), worker.context).status == "finished"
+    assert train(make_assignment(training={"epochs": 2}), worker.context).status == "finished"
 
 
 def test_a_request_stops_a_run_between_two_steps(
@@ -178,7 +187,7 @@ def test_a_request_stops_a_run_between_two_steps(
     """
     worker.steps_until_stop = 5
 
-    result = train(make_assignment(epochs=4), worker.context)
+    result = train(make_assignment(training={"epochs": 4}), worker.context)
 
     assert result.status == "stopped"
     assert [epoch for epoch, _ in worker.reports] == [1]
@@ -188,9 +197,7 @@ def test_a_loss_that_is_no_number_names_its_step(
     make_assignment: MakeAssignment, worker: Any
 ) -> None:
     """The first step's loss is finite, its update is not, so step 2 is the first to break."""
-    assignment = make_assignment(
-        optimizer={"backbone_lr": 1e30, "head_lr": 1e30}, schedule={"name": "constant"}
-    )
+    assignment = make_assignment(optimizer={"lr": 1e30}, schedule={"name": "constant"})
 
     with pytest.raises(NonFiniteLossError) as caught:
         train(assignment, worker.context)
@@ -207,9 +214,9 @@ def test_weights_broken_by_the_last_step_are_named_too(
 ) -> None:
     """One step an epoch: its loss is finite, and only the validation shows what it did."""
     assignment = make_assignment(
-        epochs=1,
+        training={"epochs": 1},
         data={"batch_size": 80},
-        optimizer={"backbone_lr": 1e30, "head_lr": 1e30},
+        optimizer={"lr": 1e30},
         schedule={"name": "constant"},
     )
 
@@ -230,13 +237,16 @@ def test_the_best_epoch_counts_where_it_is_asked_for(
     make_assignment: MakeAssignment, worker: Any, metric: str, maximize: bool
 ) -> None:
     """Its metrics, its number and its predictions; the first one where several are equal."""
-    assignment = make_assignment(select="best", metric=metric, maximize=maximize, epochs=4)
+    assignment = make_assignment(
+        select="best", metric=metric, maximize=maximize, training={"epochs": 4}
+    )
 
     result = train(assignment, worker.context)
 
     values = [metrics[metric] for _, metrics in worker.reports]
     best = values.index((max if maximize else min)(values))
-    assert result.metrics == {**worker.reports[best][1], "best_epoch": best + 1}
+    counted = {**worker.reports[best][1], "best_epoch": best + 1}
+    assert {key: result.metrics[key] for key in counted} == pytest.approx(counted, rel=1e-12)
     stored = read_predictions(assignment)
     accuracy = (stored["logits"].argmax(axis=1) == stored["labels"]).mean()
     assert accuracy == pytest.approx(result.metrics["val/accuracy"], abs=1e-12)
@@ -259,9 +269,53 @@ def test_predictions_are_kept_by_sample(make_assignment: MakeAssignment, worker:
         result.metrics["val/accuracy"], abs=1e-12
     )
     assert nll.mean() == pytest.approx(result.metrics["val/nll"], rel=1e-9)
-    assert [path.name for path in Path(assignment.plan.place.folder).iterdir()] == [
-        "predictions.npz"
+
+
+def test_a_run_leaves_what_can_be_read_without_this_tool(
+    make_assignment: MakeAssignment, worker: Any
+) -> None:
+    """Weights of every name, classes in the order of their indices, every score."""
+    result = train(assignment := make_assignment(), worker.context)
+
+    folder = Path(assignment.plan.place.folder)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "classes.json",
+        "last.safetensors",
+        "predictions.npz",
+        "scores.json",
     ]
+    model = SmallCNN(channels=1, num_classes=10)
+    model.load_state_dict(load_file(folder / "last.safetensors"))
+    assert hash_weights(model) == result.weights_sha256
+    classes = json.loads((folder / "classes.json").read_text())
+    assert classes == {str(digit): digit for digit in range(10)}
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores["accuracy"] == result.metrics["val/accuracy"]
+    assert sum(map(sum, scores["confusion"])) == 700
+
+
+def test_the_best_epochs_weights_are_kept_beside_the_last(
+    make_assignment: MakeAssignment, worker: Any
+) -> None:
+    """Scored again, they have the accuracy of the best epoch and of the last."""
+    assignment = make_assignment(
+        select="best", metric="train/lr", maximize=True, training={"epochs": 3}
+    )
+
+    train(assignment, worker.context)
+
+    data = build_data(assignment.plan.numbers.data, assignment.plan.place, seed=3)
+    found = []
+    for name in ("best", "last"):
+        model = SmallCNN(channels=1, num_classes=10).eval()
+        folder = Path(assignment.plan.place.folder)
+        model.load_state_dict(load_file(folder / f"{name}.safetensors"))
+        with torch.no_grad():
+            named = model(data.val.images.float() / 255).argmax(dim=1)
+        found.append((named == data.val.labels).double().mean().item())
+    reported = [metrics["val/accuracy"] for _, metrics in worker.reports]
+    rates = [metrics["train/lr"] for _, metrics in worker.reports]
+    assert found == pytest.approx([reported[rates.index(max(rates))], reported[-1]], abs=1e-12)
 
 
 def test_a_dry_run_trains_as_many_batches_as_asked_for(
@@ -270,7 +324,9 @@ def test_a_dry_run_trains_as_many_batches_as_asked_for(
     """One batch is one step, which a request after it would stop; nothing is written."""
     worker.steps_until_stop = 2
 
-    result = train(assignment := make_assignment(limit_batches=1, epochs=1), worker.context)
+    result = train(
+        assignment := make_assignment(limit_batches=1, training={"epochs": 1}), worker.context
+    )
 
     assert (result.status, worker.steps_until_stop) == ("finished", 1)
     assert not Path(assignment.plan.place.folder).exists()
@@ -282,8 +338,8 @@ def test_overfitting_repeats_the_same_batches(
     """One batch of 32, seen thirty times at a constant rate, is learned almost by heart."""
     assignment = make_assignment(
         overfit_batches=1,
-        epochs=30,
-        label_smoothing=0.0,
+        training={"epochs": 30},
+        loss={"label_smoothing": 0.0},
         schedule={"name": "constant"},
     )
 

@@ -36,7 +36,7 @@ def pair(
     data = {"batch_size": 27, "drop_last": True}
     assignments = [
         make_assignment_in(folder / "whole", world_size=2, data=data),
-        make_assignment_in(folder / "stopped", world_size=2, data=data, epochs=4),
+        make_assignment_in(folder / "stopped", world_size=2, data=data, training={"epochs": 4}),
     ]
     texts = [assignment.to_json() for assignment in assignments]
     (folder / "assignments.json").write_text(json.dumps(texts))

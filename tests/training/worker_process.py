@@ -13,14 +13,16 @@ from typing import Any
 
 import torch
 from torch import distributed, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ConstantLR
 
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.training import loop
 from orchestrator.training.context import Verdict, WorkerContext, configure_process
-from orchestrator.training.loss import build_loss
+from orchestrator.training.loss import Targets, build_loss
+from orchestrator.training.param_groups import ParamGroup
+from orchestrator.training.precision import Precision
 from orchestrator.training.state import TrainingState
+from tests import plans
 
 CPU = torch.device("cpu")
 
@@ -45,18 +47,24 @@ def step_linear(rank: int, world_size: int) -> dict[str, Any]:
     labels = torch.randint(3, (3, 5))
     model = nn.Linear(4, 3, dtype=torch.float64)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    group = ParamGroup(
+        name="all", names=("weight", "bias"), lr=0.5, weight_decay=0.0, first_epoch=1
+    )
     state = TrainingState(
         model=model,
-        replica=DistributedDataParallel(model) if world_size > 1 else model,
         optimizer=optimizer,
         schedule=ConstantLR(optimizer, factor=1.0),
-        loss=build_loss(label_smoothing=0.1),
+        loss=build_loss(plans.loss_plan(), num_classes=3),
+        groups=[group],
+        plan=plans.training_plan(),
+        precision=Precision.of("float32", CPU, channels_last=False),
         world_size=world_size,
     )
+    state.begin_epoch(1)
     losses = []
     for pixels, classes in zip(images, labels, strict=True):
         mine = slice(None) if world_size == 1 else [slice(3), slice(3, 5)][rank]
-        losses.append(float(state.step(pixels[mine], classes[mine], batch_size=5)))
+        losses.append(float(state.step(pixels[mine], Targets(classes[mine]), batch_size=5)))
     return {"losses": losses, "weight": model.weight.tolist(), "bias": model.bias.tolist()}
 
 
