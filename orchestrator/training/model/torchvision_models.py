@@ -88,10 +88,12 @@ def _check_names(
     network: type[nn.Module],
 ) -> None:
     """Some networks take any keyword and ignore what they do not know."""
-    taken = set(inspect.signature(network).parameters)
+    module = inspect.getmodule(builder)
+    taken = _named(network)
     # Between the builder and the class there are functions of their own in some families.
-    for _, function in inspect.getmembers(inspect.getmodule(builder), inspect.isfunction):
-        taken |= set(inspect.signature(inspect.unwrap(function)).parameters)
+    for _, function in inspect.getmembers(module, inspect.isfunction):
+        if inspect.getmodule(function) is module:
+            taken |= _named(inspect.unwrap(function))
     for name in arguments:
         if name in _DECIDED_ELSEWHERE:
             raise TrainingError(
@@ -101,6 +103,11 @@ def _check_names(
             raise TrainingError(
                 f"model.arguments: {architecture} takes no {name!r}{_near(name, sorted(taken))}"
             )
+
+
+def _named(function: Callable[..., Any]) -> set[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return {entry.name for entry in parameters if entry.kind is not entry.VAR_KEYWORD}
 
 
 def _near(name: str, names: list[str]) -> str:

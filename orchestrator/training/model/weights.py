@@ -179,12 +179,18 @@ def _other_classes(path: Path, classes: Sequence[str]) -> str:
     """Why the head of a file does not fit the data's classes; empty where it does."""
     if not classes or not path.is_file():
         return ""
-    there: Any = json.loads(path.read_text(encoding="utf-8"))
-    if isinstance(there, dict):  # name to index
-        there = sorted(there, key=there.__getitem__)
-    if list(there) == list(classes):
+    try:
+        there: Any = json.loads(path.read_text(encoding="utf-8"))
+        # A list of names, or a map from name to index.
+        names = sorted(there, key=there.__getitem__) if isinstance(there, dict) else list(there)
+    except (ValueError, TypeError) as error:
+        raise TrainingError(
+            f"model.weights: {path} is no list of class names ({error}); write it anew, or "
+            "remove it to load the head as it is"
+        ) from error
+    if names == list(classes):
         return ""
     return (
-        f"the classes differ ({list_names(tuple(there), 3)} there, "
+        f"the classes differ ({list_names(tuple(map(str, names)), 3)} there, "
         f"{list_names(tuple(classes), 3)} here)"
     )

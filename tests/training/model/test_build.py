@@ -1,6 +1,8 @@
 """Key `model`: networks whose first weights depend on the seed alone."""
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -140,3 +142,45 @@ def test_the_small_network_has_no_arguments(build: Build) -> None:
         TrainingError, match=r"^model\.arguments: small_cnn takes none \(got width\)$"
     ):
         build(arguments={"width": 2})
+
+
+def test_the_small_network_needs_neither_torchvision_nor_safetensors(
+    child_environment: Mapping[str, str],
+) -> None:
+    """A bare PyTorch machine builds it, and imports nothing that it does not need."""
+    code = (
+        "import sys, torch; from orchestrator.planning.run_plan import Place\n"
+        "from orchestrator.planning.section_plans import ModelPlan\n"
+        "from orchestrator.training.model.build import build_model\n"
+        "from orchestrator.training.model.interface import Interface\n"
+        "plan = ModelPlan(architecture='small_cnn', arguments={}, head='linear',\n"
+        "    weights=None, initialization='default', rules=(), sync_batch_norm=False, channels_last=False)\n"
+        "build_model(plan, interface=Interface(channels=1, image_size=8, num_classes=2),\n"
+        "    classes=(), seed=0, device=torch.device('cpu'),\n"
+        "    place=Place(folder='', loader_workers=0))\n"
+        "print([name for name in ('torchvision', 'safetensors', 'PIL') if name in sys.modules])"
+    )
+
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env=child_environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert said.stdout == "[]\n"
+
+
+def test_a_missing_torchvision_is_one_clear_line(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the command that mends it."""
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+
+    message = (
+        r"^model\.architecture: resnet18 needs torchvision \(.*\); "
+        r"pip install 'orchestrator\[vision\]', or use small_cnn$"
+    )
+    with pytest.raises(TrainingError, match=message):
+        build("resnet18")

@@ -4,7 +4,10 @@ import dataclasses
 import hashlib
 import json
 import re
+import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from orchestrator.planning.section_plans import WeightsPlan
 from orchestrator.training.model.build import BuiltModel
 from orchestrator.training.model.first_convolution import adapt_rgb_weight
 from orchestrator.training.model.small_cnn import SmallCNN
-from orchestrator.training.model.torchvision_weights import hub_folder
+from orchestrator.training.model.torchvision_weights import hub_folder, load_torchvision_weights
 from orchestrator.training.model.weights import fit_tensors
 
 Build = Callable[..., BuiltModel]
@@ -232,6 +235,17 @@ def test_a_head_for_other_classes_is_left_out(
     assert torch.equal(same.get_parameter("head.weight"), tensors["head.weight"])
 
 
+def test_a_spoilt_map_of_classes_is_refused(
+    load: Callable[..., BuiltModel], file: Path
+) -> None:
+    """Whether the head fits cannot be told."""
+    torch.save(small_tensors(num_classes=2), file)
+    file.with_name("classes.json").write_text("cat, dog")
+
+    with pytest.raises(TrainingError, match=r"classes\.json is no list of class names \("):
+        load(num_classes=2, classes=("cat", "dog"))
+
+
 def test_grey_images_get_the_sum_over_colours() -> None:
     """A grey image gives the same whether it is fed once or three times."""
     colour = nn.Conv2d(3, 8, 3).requires_grad_(False)
@@ -379,6 +393,37 @@ def test_a_half_written_file_of_the_hub_is_named(build: Build, hub: Path) -> Non
 
     with pytest.raises(TrainingError, match=r"resnet18-f37072fd\.pth cannot be read from"):
         build("resnet18", weights=wanted("DEFAULT"))
+
+
+def test_workers_of_a_node_fetch_a_file_once(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits for the first, and then finds the file."""
+    from torchvision.models import squeezenet1_1
+
+    kept = tmp_path / "kept.pth"
+    torch.save(squeezenet1_1().state_dict(), kept)
+    fetched: list[str] = []
+    second_began = threading.Event()
+
+    # The network alone is another one.
+    def fetch(url: str, destination: str, *_: object, **__: object) -> None:
+        fetched.append(url)
+        if len(fetched) == 2:
+            second_began.set()
+        # Without a lock the other worker would come here while this one is fetching.
+        second_began.wait(timeout=0.5)
+        shutil.copy(kept, destination)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    with ThreadPoolExecutor(2) as workers:
+        found = list(
+            workers.map(load_torchvision_weights, ["squeezenet1_1"] * 2, ["DEFAULT"] * 2)
+        )
+
+    assert fetched == ["https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"]
+    assert found[0].keys() == found[1].keys()
+    assert (hub / "squeezenet1_1-b8a52dc0.pth").exists()
 
 
 @pytest.mark.parametrize(

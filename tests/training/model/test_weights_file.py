@@ -1,6 +1,7 @@
 """Files of weights: whole or not there, readable everywhere, and never run."""
 
 import re
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -175,3 +176,16 @@ def test_weights_of_a_gpu_are_read_on_a_cpu(tmp_path: Path) -> None:
 
     assert found["weight"].device.type == "cpu"
     assert torch.equal(found["weight"], torch.arange(6.0))
+
+
+def test_a_missing_safetensors_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the command that mends it."""
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+
+    message = (
+        r"^model\.weights: files of weights need safetensors \(.*\); pip install safetensors$"
+    )
+    with pytest.raises(TrainingError, match=message):
+        write_weights(nn.Linear(2, 2), tmp_path / "last.safetensors", {})
