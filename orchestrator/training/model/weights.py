@@ -104,14 +104,7 @@ def fit_tensors(
     return LoadReport(
         source=source,
         matched=tuple(matched),
-        missing=tuple(
-            name
-            for name in own
-            # Shared tensors have two names; old files do not count batches.
-            if name not in found
-            and id(own[name]) not in loaded
-            and not name.endswith("num_batches_tracked")
-        ),
+        missing=tuple(name for name in own if name not in found and _counts(name, own, loaded)),
         unexpected=tuple(name for name in found if name not in own),
         shape_mismatch=tuple(
             ShapeMismatch(
@@ -120,12 +113,15 @@ def fit_tensors(
             for name in wrong
             if name not in left_out
         ),
-        left_out=tuple(
-            LeftOut(name=name, why=head_reason) for name in common if name in left_out
-        ),
+        left_out=tuple(LeftOut(name=name, why=head_reason) for name in own if name in left_out),
         adapted=tuple(adapted),
         share=_share(model, loaded, unequal_head),
     )
+
+
+def _counts(name: str, own: Mapping[str, Tensor], loaded: set[int]) -> bool:
+    """Shared tensors have a second name, and old files do not count batches."""
+    return id(own[name]) not in loaded and not name.endswith("num_batches_tracked")
 
 
 def _share(model: nn.Module, loaded: set[int], unequal_head: set[str]) -> float:
