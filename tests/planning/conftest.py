@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.planning.cluster import Cluster, Node
+from orchestrator.planning.facts import Inputs, known_facts
 from orchestrator.planning.resolve import resolve_search
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.specs.experiment import ExperimentSpec
@@ -39,14 +40,23 @@ def make_plan() -> Callable[..., SearchPlan]:
     """Resolves a spec for two CPUs, or for `cluster`; `limits` are the command line's."""
 
     def make(
-        *, cluster: Cluster = TWO_CPUS, number: int = 3, limits: Any = None, **sections: Any
+        *,
+        cluster: Cluster = TWO_CPUS,
+        number: int = 3,
+        limits: Any = None,
+        inputs: Inputs | None = None,
+        **sections: Any,
     ) -> SearchPlan:
         given = {"limits": limits} if limits else {}
+        spec = _make_spec(**sections)
+        facts = known_facts(spec.keys.data)
+        assert facts is not None
         return resolve_search(
-            _make_spec(**sections),
+            spec,
             cluster,
             storage=Path("/data/runs"),
             number=number,
+            inputs=inputs or Inputs(data=facts),
             **given,
         )
 

@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.planning.describe import describe_plan
+from orchestrator.planning.facts import DataSetFacts, Inputs
 from orchestrator.planning.numbers import Limits
 from orchestrator.planning.resolve import resolve_search
 from orchestrator.planning.search_plan import SearchPlan
@@ -29,6 +30,8 @@ DEMO_TEXT = """\
   results    /data/runs/digits-label-smoothing/3
   MLflow     sqlite:////data/runs/mlflow.db"""
 
+DIGITS = DataSetFacts(train_size=800, num_classes=10, channels=1, image_size=8)
+
 
 def find_row(text: str, title: str) -> str:
     """The text beside a title."""
@@ -43,6 +46,7 @@ def test_the_demos_plan_is_read_at_a_glance() -> None:
         Cluster(nodes=(Node(name="here", cpus=2, gpus=0),)),
         storage=Path("/data/runs"),
         number=3,
+        inputs=Inputs(data=DIGITS),
     )
 
     title, _, rows = describe_plan(plan, width=90).partition("\n")
@@ -127,7 +131,7 @@ def test_gpus_rates_and_notes_are_named(make_plan: MakePlan) -> None:
     assert find_row(text, "machine") == (
         "Ray at 10.0.0.1:6379: 1 node, 4 CPUs, 3 GPUs; deterministic: false"
     )
-    assert "sgd, lr 0.001 (head 0.1), constant" in find_row(text, "training")
+    assert "sgd, head lr 0.1; backbone lr 0.001, constant" in find_row(text, "training")
     assert find_row(text, "judged by") == "train/loss, lower is better, best epoch"
     assert [line.split(maxsplit=1)[1] for line in text.splitlines() if "  note" in line] == [
         *plan.notes,

@@ -9,14 +9,18 @@ import pytest
 
 from orchestrator.errors import InfeasibleError, SpecError
 from orchestrator.planning.cluster import Cluster, Node
-from orchestrator.planning.numbers import DATA_SETS, Limits
-from orchestrator.planning.run_plan import Assignment, OptimizerPlan, RunPlan, SchedulePlan
+from orchestrator.planning.facts import known_facts
+from orchestrator.planning.numbers import Limits
+from orchestrator.planning.run_plan import Assignment, RunPlan
 from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.specs.load import load_spec
 from orchestrator.training.data.build import build_data
+from tests import plans
 
 MakePlan = Callable[..., SearchPlan]
 
 TWO_GPUS = Cluster(nodes=(Node(name="here", cpus=8, gpus=2),))
+SMALLEST = {"name": "x", "model": {"architecture": "small_cnn"}, "training": {"epochs": 1}}
 GRID = {"label_smoothing": {"grid": [0, 0.1]}}
 
 
@@ -34,9 +38,11 @@ def test_the_smallest_spec_is_decided_to_the_last_value(make_plan: MakePlan) -> 
         "numbers": {
             "seed": 0,
             "deterministic": "true",
-            "architecture": "small_cnn",
             "data": {
                 "dataset": "digits",
+                "arguments": {},
+                "manifest": "",
+                "classes": (),
                 "num_classes": 10,
                 "channels": 1,
                 "image_size": 8,
@@ -44,25 +50,81 @@ def test_the_smallest_spec_is_decided_to_the_last_value(make_plan: MakePlan) -> 
                 "train_size": 800,
                 "label_noise": 0.0,
                 "drop_last": False,
+                "val_share": 0.2,
+                "test_share": 0.0,
+                "sampler": "shuffle",
+                "repeated_augmentation": 1,
+                "train_transforms": (),
+                "eval_transforms": (),
+                "normalize": {"by": "none", "mean": (), "std": ()},
+                "mixup": 0.0,
+                "cutmix": 0.0,
+                "mix_off_epoch": None,
+                "on_corrupt": "fail",
             },
-            "loss": "cross_entropy",
-            "label_smoothing": 0.0,
+            "model": {
+                "architecture": "small_cnn",
+                "arguments": {},
+                "head": "linear",
+                "weights": None,
+                "initialization": "default",
+                "rules": (),
+                "sync_batch_norm": False,
+                "channels_last": False,
+            },
+            "loss": {
+                "name": "cross_entropy",
+                "arguments": {},
+                "label_smoothing": 0.0,
+                "smoothing": "uniform",
+                "class_weights": "none",
+            },
             "optimizer": {
                 "name": "sgd",
-                "backbone_lr": 0.1,
-                "head_lr": 0.1,
-                "momentum": 0.9,
+                "lr": 0.1,
                 "weight_decay": 0.0,
+                "decay_norm_and_bias": True,
+                "arguments": {"momentum": 0.9},
             },
-            "schedule": {"name": "constant", "warmup_epochs": 0.0},
-            "epochs": 3,
+            "fine_tune": {
+                "groups": (),
+                "layer_decay": None,
+                "linear_probe_epochs": 0,
+                "unfreeze": (),
+            },
+            "schedule": {
+                "name": "constant",
+                "warmup_epochs": 0.0,
+                "step_epochs": 0,
+                "milestones": (),
+                "gamma": 1.0,
+            },
+            "training": {
+                "epochs": 3,
+                "precision": "float32",
+                "accumulate": 1,
+                "clip_norm": None,
+                "ema": None,
+                "compile": False,
+                "cudnn_benchmark": False,
+                "early_stopping": None,
+            },
             "world_size": 1,
             "threads": 1,
             "device": "cpu",
+            "sources": "",
             "limit_batches": None,
             "overfit_batches": None,
         },
-        "place": {"folder": "/data/runs/demo/3/seed=0", "loader_workers": 0},
+        "place": {
+            "folder": "/data/runs/demo/3/seed=0",
+            "loader_workers": 0,
+            "data_root": "",
+            "download": False,
+            "cache": "auto",
+            "weights": "",
+            "sources": "",
+        },
     }
     assert str(plan.folder) == "/data/runs/demo/3"
     assert plan.store_uri == "sqlite:////data/runs/mlflow.db"
@@ -74,7 +136,7 @@ def test_every_setting_is_trained_on_every_seed(make_plan: MakePlan) -> None:
     plan = make_plan(seed=4, loss=GRID, search={"seeds": 3})
 
     assert plan.seeds == (4, 5, 6)
-    assert [(run.numbers.label_smoothing, run.numbers.seed) for run in plan.runs] == [
+    assert [(run.numbers.loss.label_smoothing, run.numbers.seed) for run in plan.runs] == [
         *[(0.0, 4), (0.0, 5), (0.0, 6)],
         *[(0.1, 4), (0.1, 5), (0.1, 6)],
     ]
@@ -82,46 +144,6 @@ def test_every_setting_is_trained_on_every_seed(make_plan: MakePlan) -> None:
     assert [run.numbers.seed for run in plan.runs_of(1)] == [4, 5, 6]
     assert {run.setting["loss.label_smoothing"] for run in plan.runs_of(1)} == {0.1}
     assert plan.is_search
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "expected"),
-    [
-        ({"name": "sgd"}, ("sgd", 0.1, 0.9)),
-        ({"name": "sgd", "lr": 0.5, "momentum": 0.0}, ("sgd", 0.5, 0.0)),
-        ({"name": "adamw"}, ("adamw", 0.001, 0.0)),
-        ({"name": "adamw", "lr": 0.01}, ("adamw", 0.01, 0.0)),
-    ],
-)
-def test_each_optimizer_has_its_usual_rate(
-    make_plan: MakePlan, optimizer: dict[str, Any], expected: tuple[str, float, float]
-) -> None:
-    """0.1 with momentum 0.9 for SGD, 0.001 for AdamW, which has no momentum."""
-    plan = make_plan(optimizer={**optimizer, "weight_decay": 0.25})
-
-    name, lr, momentum = expected
-    assert plan.runs[0].numbers.optimizer == OptimizerPlan(
-        name=name,  # type: ignore[arg-type]
-        backbone_lr=lr,
-        head_lr=lr,
-        momentum=momentum,
-        weight_decay=0.25,
-    )
-
-
-def test_a_searched_optimizer_gets_its_own_usual_rate(make_plan: MakePlan) -> None:
-    """What None stands for is decided setting by setting."""
-    plan = make_plan(optimizer={"name": {"grid": ["sgd", "adamw"]}})
-
-    assert [run.numbers.optimizer.backbone_lr for run in plan.runs] == [0.1, 0.001]
-
-
-def test_fine_tuning_sets_both_rates(make_plan: MakePlan) -> None:
-    """Backbone and head each have their own."""
-    plan = make_plan(fine_tune={"backbone_lr": 0.01, "head_lr": 0.5})
-
-    optimizer = plan.runs[0].numbers.optimizer
-    assert (optimizer.backbone_lr, optimizer.head_lr) == (0.01, 0.5)
 
 
 def test_networks_of_torchvision_take_colour(make_plan: MakePlan) -> None:
@@ -299,15 +321,16 @@ def test_a_dry_run_is_one_short_epoch_of_the_first_seed(make_plan: MakePlan) -> 
 
     assert plan.seeds == (0,)
     assert [run.numbers.limit_batches for run in plan.runs] == [2, 2]
-    assert {run.numbers.epochs for run in plan.runs} == {1}
-    assert plan.runs[0].numbers.schedule == SchedulePlan(name="one_cycle", warmup_epochs=0.5)
+    assert {run.numbers.training.epochs for run in plan.runs} == {1}
+    assert plan.runs[0].numbers.schedule == plans.schedule_plan(warmup_epochs=0.5)
 
 
 def test_overfitting_keeps_the_epochs(make_plan: MakePlan) -> None:
     """The same batches in every epoch."""
     numbers = make_plan(limits=Limits(overfit_batches=1)).runs[0].numbers
 
-    assert (numbers.overfit_batches, numbers.limit_batches, numbers.epochs) == (1, None, 3)
+    assert (numbers.overfit_batches, numbers.limit_batches) == (1, None)
+    assert numbers.training.epochs == 3
 
 
 def test_a_store_that_is_named_is_used(make_plan: MakePlan) -> None:
@@ -329,11 +352,17 @@ def test_a_bent_metric_carries_its_caveat(make_plan: MakePlan) -> None:
 
 def test_what_planning_knows_of_a_data_set_is_what_training_loads(make_plan: MakePlan) -> None:
     """Sizes, classes and channels are written down once and found in the images."""
-    for name, facts in DATA_SETS.items():
-        plan = make_plan(data={"dataset": name}).runs[0].numbers.data
+    for data in (
+        {"dataset": "digits"},
+        {"dataset": "digits", "classes": ["7", "2", "9"]},
+        {"dataset": "synthetic", "arguments": {"train_size": 30, "num_classes": 3}},
+    ):
+        plan = make_plan(data={**data, "batch_size": 10}).runs[0]
+        facts = known_facts(load_spec({**SMALLEST, "data": data}).keys.data)
 
-        train = build_data(plan, seed=0).train
+        train = build_data(plan.numbers.data, plan.place, seed=0).train
 
+        assert facts is not None
         assert train.images.shape == (
             facts.train_size,
             facts.channels,

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from orchestrator.training import evaluation
 from orchestrator.training.context import Verdict, WorkerContext
-from orchestrator.training.data.build import ImageSet
+from orchestrator.training.data.image_set import ImageSet, TensorPixels
+from orchestrator.training.precision import Precision
+from tests import plans
 
 
 class Pixel(nn.Module):
@@ -26,10 +28,12 @@ def never_called(epoch: int, metrics: Mapping[str, float]) -> Verdict:
 
 
 SINGLE = WorkerContext(rank=0, world_size=1, device=torch.device("cpu"), report=never_called)
+FLOAT32 = Precision.of("float32", torch.device("cpu"), channels_last=False)
 FIVE = ImageSet(
-    torch.tensor([0, 255, 255, 0, 255], dtype=torch.uint8).view(5, 1, 1, 1),
-    torch.tensor([0, 1, 0, 1, 1]),
-    torch.tensor([40, 10, 30, 20, 50]),
+    TensorPixels(torch.tensor([0, 255, 255, 0, 255], dtype=torch.uint8).view(5, 1, 1, 1)),
+    rows=torch.arange(5),
+    labels=torch.tensor([0, 1, 0, 1, 1]),
+    ids=torch.tensor([40, 10, 30, 20, 50]),
 )
 """Images 40, 10 and 50 are said rightly: three of five."""
 
@@ -37,7 +41,13 @@ FIVE = ImageSet(
 def score(limit_batches: int | None = None) -> tuple[dict[str, float], evaluation.Predictions]:
     """Metrics and predictions of the five images."""
     tally, predictions = evaluation.evaluate(
-        Pixel(), FIVE, SINGLE, loader_workers=0, limit_batches=limit_batches
+        Pixel(),
+        FIVE,
+        plans.data_plan(),
+        SINGLE,
+        precision=FLOAT32,
+        loader_workers=0,
+        limit_batches=limit_batches,
     )
     assert tally.samples == len(predictions.ids)
     return tally.to_metrics(), predictions
@@ -53,34 +63,17 @@ def test_each_image_is_scored_once() -> None:
     assert predictions.logits.argmax(dim=1).tolist() == [0, 1, 1, 0, 1]
 
 
-def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of two, two and one count as all five at once."""
-    whole = score()[0]
-    monkeypatch.setattr(evaluation, "BATCH_SIZE", 2)
-
-    assert score()[0] == pytest.approx(whole, rel=1e-15)
-
-
-def test_a_dry_run_scores_its_first_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One batch of two: images 40 and 10, both right."""
-    monkeypatch.setattr(evaluation, "BATCH_SIZE", 2)
-
-    metrics, predictions = score(limit_batches=1)
-
-    assert metrics["val/accuracy"] == 1.0
-    assert predictions.ids.tolist() == [40, 10]
-
-
-def test_the_network_is_scored_as_it_will_be_used_and_left_in_training_mode() -> None:
-    """Dropout is off while scoring, on afterwards; statistics do not move."""
+def test_the_network_is_scored_as_it_will_be_used() -> None:
+    """Dropout is off while scoring; statistics do not move."""
     modes: list[bool] = []
     model = nn.Sequential(Pixel(), nn.BatchNorm1d(2))
     model[1].register_forward_hook(lambda module, *_: modes.append(module.training))
 
-    evaluation.evaluate(model, FIVE, SINGLE, loader_workers=0)
+    evaluation.evaluate(
+        model, FIVE, plans.data_plan(), SINGLE, precision=FLOAT32, loader_workers=0
+    )
 
     assert modes == [False]
-    assert model.training
     assert int(dict(model.named_buffers())["1.num_batches_tracked"]) == 0
 
 

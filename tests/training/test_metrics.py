@@ -23,9 +23,9 @@ def test_a_batch_is_counted_and_its_nll_summed() -> None:
 
 def test_metrics_are_sums_divided_by_the_count() -> None:
     """Three of four right is 0.75; 6 nats over four images are 1.5 each."""
-    metrics = Tally(samples=4, correct=3, nll=6.0).to_metrics()
+    metrics = Tally(samples=4, correct=3, in_top5=4, nll=6.0).to_metrics()
 
-    assert metrics == {"val/accuracy": 0.75, "val/nll": 1.5}
+    assert metrics == {"val/accuracy": 0.75, "val/top5": 1.0, "val/nll": 1.5}
 
 
 def test_merged_batches_equal_the_whole() -> None:
@@ -40,12 +40,14 @@ def test_merged_batches_equal_the_whole() -> None:
 
 def test_nothing_scored_is_zero() -> None:
     """A worker without images adds nothing."""
-    assert read_tally(merge_tallies([], device=CPU)) == Tally(samples=0, correct=0, nll=0)
+    assert read_tally(merge_tallies([], device=CPU)) == Tally(
+        samples=0, correct=0, in_top5=0, nll=0
+    )
 
 
 def test_counts_are_exact_beyond_float32() -> None:
     """2**24 + 1 images are one more than 2**24."""
-    many = torch.tensor([2.0**24, 2.0**24, 0.0], dtype=torch.float64)
+    many = torch.tensor([2.0**24, 2.0**24, 0.0, 0.0], dtype=torch.float64)
 
     merged = merge_tallies([many, tally_batch(THIRDS[:1], torch.tensor([0]))], device=CPU)
 
@@ -66,3 +68,12 @@ def test_shapes_that_do_not_belong_together_are_refused(
     """Both shapes are named."""
     with pytest.raises(ValueError, match=f"^{text}$"):
         tally_batch(torch.zeros(logits), torch.zeros(labels, dtype=torch.int64))
+
+
+def test_the_top_five_are_counted() -> None:
+    """Six classes of falling scores: labels 4 and 0 are among five, 5 is not."""
+    logits = torch.arange(6.0).flip(0).repeat(3, 1)
+
+    tally = read_tally(tally_batch(logits, torch.tensor([4, 5, 0])))
+
+    assert (tally.in_top5, tally.correct) == (2, 1)

@@ -9,29 +9,34 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
-from orchestrator.planning.run_plan import OptimizerPlan, SchedulePlan
-from orchestrator.training.model.build import SmallCNN
+from orchestrator.errors import SpecError
+from orchestrator.specs.names import OPTIMIZERS, WITH_MOMENTUM
 from orchestrator.training.optim import build_optimizer, build_schedule
+from orchestrator.training.param_groups import ParamGroup
+from tests import plans
 
 
-def plan_optimizer(**changes: Any) -> OptimizerPlan:
-    """SGD with a rate of 1."""
-    values: dict[str, Any] = {
-        "name": "sgd",
-        "backbone_lr": 1.0,
-        "head_lr": 1.0,
-        "momentum": 0.9,
-        "weight_decay": 0.25,
-    }
-    return OptimizerPlan(**(values | changes))
+def make_optimizer(*rates: float, **changes: Any) -> Optimizer:
+    """Built over one linear layer per rate, each a group of its own."""
+    model = nn.Sequential(*[nn.Linear(2, 2) for _ in rates])
+    groups = [
+        ParamGroup(
+            name=f"group {i}",
+            names=(f"{i}.weight", f"{i}.bias"),
+            lr=rate,
+            weight_decay=changes.get("weight_decay", 0.25),
+            first_epoch=1,
+        )
+        for i, rate in enumerate(rates)
+    ]
+    plan = plans.optimizer_plan(**{"weight_decay": 0.25, **changes})
+    return build_optimizer(plan, groups, model)
 
 
-def list_rates(
-    name: str, *, warmup_epochs: float = 0.0, epochs: int = 2, steps: int = 4
-) -> list[float]:
+def list_rates(name: str, *, epochs: int = 2, steps: int = 4, **changes: Any) -> list[float]:
     """The rate of every optimizer step of a training whose highest rate is 1."""
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
-    plan = SchedulePlan(name=name, warmup_epochs=warmup_epochs)  # type: ignore[arg-type]
+    plan = plans.schedule_plan(name=name, **changes)
     schedule = build_schedule(plan, optimizer, epochs=epochs, steps_per_epoch=steps)
     return step_through(optimizer, schedule, epochs * steps)
 
@@ -48,7 +53,7 @@ def step_through(optimizer: Optimizer, schedule: Any, steps: int) -> list[float]
 
 def test_sgd_gets_every_argument_of_its_plan() -> None:
     """Rate, momentum and weight decay, without Nesterov's variant or dampening."""
-    optimizer = build_optimizer(plan_optimizer(), SmallCNN(channels=1, num_classes=2))
+    optimizer = make_optimizer(1.0)
 
     assert type(optimizer) is SGD
     (group,) = optimizer.param_groups
@@ -56,16 +61,92 @@ def test_sgd_gets_every_argument_of_its_plan() -> None:
     assert (group["nesterov"], group["dampening"]) == (False, 0)
 
 
-def test_adamw_gets_its_rate_and_its_weight_decay() -> None:
-    """Its betas are torch's own: 0.9 and 0.999."""
-    plan = plan_optimizer(name="adamw", backbone_lr=0.01, head_lr=0.02, momentum=0.0)
+def test_further_arguments_reach_torch() -> None:
+    """A list of betas becomes the pair that torch wants."""
+    plan = {"name": "adamw", "arguments": {"betas": [0.8, 0.9], "eps": 1e-6}}
 
-    optimizer = build_optimizer(plan, SmallCNN(channels=1, num_classes=2))
+    optimizer = make_optimizer(0.01, 0.02, **plan)
 
     assert type(optimizer) is AdamW
     assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.02]
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.25}
-    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.999)}
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.9)}
+    assert {group["eps"] for group in optimizer.param_groups} == {1e-6}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_that_a_spec_may_name_takes_a_step(name: str) -> None:
+    """It is torch's class of that name, and it moves the weights."""
+    arguments = {"momentum": 0.5} if name in WITH_MOMENTUM else {}
+    decay = 0.0 if name == "rprop" else 0.25
+    optimizer = make_optimizer(0.1, name=name, arguments=arguments, weight_decay=decay)
+    (weight, _) = optimizer.param_groups[0]["params"]
+    before = weight.detach().clone()
+
+    weight.sum().backward()
+    optimizer.step()
+
+    assert type(optimizer).__name__.lower() == name
+    assert not torch.equal(weight, before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"name": "adamw", "arguments": {"nesterov": True}},
+            "optimizer.arguments.nesterov: no such argument; torch's adamw takes betas, ",
+        ),
+        (
+            {"arguments": {"nesterov": True}},
+            "optimizer.arguments: torch's sgd: Nesterov momentum requires a momentum",
+        ),
+        (
+            {"name": "rprop", "arguments": {}},
+            "optimizer.weight_decay: torch's rprop has none (got 0.25); leave it out",
+        ),
+    ],
+)
+def test_what_torch_does_not_take_is_refused(changes: dict[str, Any], message: str) -> None:
+    """By name, before a step is taken."""
+    with pytest.raises(SpecError) as caught:
+        make_optimizer(0.1, **changes)
+
+    assert str(caught.value).startswith(message)
+
+
+def test_what_never_learns_is_not_optimised() -> None:
+    """A rate of 0 leaves its parameters out; nothing but such rates is refused."""
+    optimizer = make_optimizer(0.0, 0.5)
+
+    assert [group["name"] for group in optimizer.param_groups] == ["group 1"]
+    with pytest.raises(
+        SpecError, match="every learning rate is 0, so that nothing would learn"
+    ):
+        make_optimizer(0.0, 0.0)
+
+
+def test_steps_fall_by_gamma_every_few_epochs() -> None:
+    """Every two epochs of two steps: three falls in seven epochs."""
+    rates = list_rates("step", epochs=7, steps=2, step_epochs=2, gamma=0.5)
+
+    assert rates == [1.0] * 4 + [0.5] * 4 + [0.25] * 4 + [0.125] * 2
+
+
+def test_milestones_fall_after_their_epochs() -> None:
+    """After epochs 1 and 3 of four, two steps each."""
+    rates = list_rates("multistep", epochs=4, steps=2, milestones=(1, 3), gamma=0.1)
+
+    assert rates == pytest.approx([1.0] * 2 + [0.1] * 4 + [0.01] * 2)
+
+
+def test_falls_count_from_the_beginning_also_after_a_warm_up() -> None:
+    """A warm-up of one epoch does not put the milestone off."""
+    rates = list_rates(
+        "multistep", epochs=3, steps=2, milestones=(2,), gamma=0.1, warmup_epochs=1.0
+    )
+
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0, 0.1, 0.1])
 
 
 def test_a_constant_rate_is_constant() -> None:
@@ -129,7 +210,7 @@ def test_one_cycle_leaves_the_momentum_alone() -> None:
     """The momentum of the plan holds in every step."""
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.7)
     schedule = build_schedule(
-        SchedulePlan(name="one_cycle", warmup_epochs=0.0),
+        plans.schedule_plan(),
         optimizer,
         epochs=1,
         steps_per_epoch=5,
@@ -146,11 +227,9 @@ def test_one_cycle_leaves_the_momentum_alone() -> None:
 
 def test_each_group_of_parameters_has_its_own_peak() -> None:
     """Backbone and head rise and fall together, each to its own rate."""
-    optimizer = build_optimizer(
-        plan_optimizer(backbone_lr=0.1, head_lr=1.0), SmallCNN(channels=1, num_classes=2)
-    )
+    optimizer = make_optimizer(0.1, 1.0)
     build_schedule(
-        SchedulePlan(name="one_cycle", warmup_epochs=0.0),
+        plans.schedule_plan(),
         optimizer,
         epochs=1,
         steps_per_epoch=5,
