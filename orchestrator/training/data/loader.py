@@ -206,12 +206,14 @@ def eval_batches(  # noqa: PLR0913  keywords
     reader = BatchReader(images, _build_pipeline(images, plan, train=False), seed=0)
     source = BatchSource(reader, workers=loader_workers, pin=device.type == "cuda")
     orders = [Order(batch, torch.zeros_like(batch), 0) for batch in batches]
-    for batch, pixels in zip(batches, source.read(orders), strict=True):
-        yield (
-            images.normalization.apply(pixels.to(device, non_blocking=True)),
-            images.labels[batch].to(device, non_blocking=True),
-        )
-    source.close()
+    try:
+        for batch, pixels in zip(batches, source.read(orders), strict=True):
+            yield (
+                images.normalization.apply(pixels.to(device, non_blocking=True)),
+                images.labels[batch].to(device, non_blocking=True),
+            )
+    finally:
+        source.close()
 
 
 def _build_pipeline(images: ImageSet, plan: DataPlan, *, train: bool) -> Pipeline:

@@ -2,7 +2,7 @@
 
 Each is reduced to what all of them have: labels, and either pixels in memory or paths of files,
 which then take the same road as anybody's folder (decoded once, checked, cached). A validation
-then take the same road as anybody's folder (decoded once, checked, cached). Sets without
+part is cut from the training part where there is none, each class in proportion, the same for
 every seed; so is a test part, where a share for it is asked for.
 """
 

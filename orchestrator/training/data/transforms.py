@@ -5,6 +5,7 @@ becomes float per batch, on the device. A step draws from torch's global generat
 seeded for each image by what the image is, never by who prepares it.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
@@ -110,7 +111,7 @@ def _build_step(step: StepPlan, *, mean_pixel: tuple[int, ...], sources: str) ->
     try:
         built: Step = make(**arguments)
     except Exception as error:
-        text = str(error).split("\n")[0].replace("__init__()", step.name)
+        text = re.sub(r"^[\w.]*__init__\(\) ", "", str(error).split("\n")[0])
         raise TrainingError(f"{_KEY}: {step.name}: {text}") from error
     return built
 

@@ -1,6 +1,7 @@
-"""Key `data`: which images, which labels, in which batches."""
+"""Key `data`: which images, which labels, of whatever data set a plan names."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,28 +9,32 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from orchestrator.planning.run_plan import DataPlan
-from orchestrator.training.data.build import (
-    ImageSet,
-    build_data,
-    epoch_order,
-    load_batches,
-    redraw_labels,
-    shard_batch,
-    split_batches,
-)
+from orchestrator.errors import TrainingError
+from orchestrator.planning.manifest import scan_image_folder
+from orchestrator.planning.run_plan import Place
+from orchestrator.planning.section_plans import DataPlan, NormalizePlan
+from orchestrator.training.data import build as build_module
+from orchestrator.training.data import digits as digits_module
+from orchestrator.training.data.build import RunData, build_data, check_images, redraw_labels
+from orchestrator.training.data.decoding import read_image
 
-WHOLE = DataPlan(
-    dataset="digits",
-    num_classes=10,
-    channels=1,
-    image_size=8,
-    batch_size=64,
-    train_size=800,
-    label_noise=0.0,
-    drop_last=False,
-)
-CPU = torch.device("cpu")
+MakePlan = Callable[..., DataPlan]
+MakePlace = Callable[..., Place]
+Build = Callable[..., RunData]
+
+
+@pytest.fixture
+def build(make_plan: MakePlan, make_place: MakePlace) -> Build:
+    """The data of a plan with the fields given, with seed 0 unless said otherwise."""
+
+    def make(
+        *, seed: int = 0, parts: tuple[str, ...] = ("train", "val"), cache: str = "auto",
+        root: Path | None = None, **changes: object,
+    ) -> RunData:  # fmt: skip
+        place = make_place(data_root=str(root or ""), cache=cache)
+        return build_data(make_plan(**changes), place, seed=seed, parts=parts)
+
+    return make
 
 
 def count_classes(labels: Tensor) -> list[int]:
@@ -37,10 +42,10 @@ def count_classes(labels: Tensor) -> list[int]:
     return torch.bincount(labels, minlength=10).tolist()
 
 
-def test_the_images_are_scikit_learns() -> None:
+def test_the_images_are_scikit_learns(build: Build) -> None:
     """At each id stand its image, scaled from 0..16 to 0..255 and rounded, and its label."""
     digits = load_digits()
-    data = build_data(WHOLE, seed=0)
+    data = build()
 
     for part in (data.train, data.val):
         expected = np.floor(digits.images[part.ids.numpy()] * 255 / 16 + 0.5)
@@ -50,9 +55,7 @@ def test_the_images_are_scikit_learns() -> None:
 
 def test_the_stored_split_covers_everything_once() -> None:
     """800 training, 700 validation and 297 test images are the 1,797 scans, none twice."""
-    from orchestrator.training.data.build import _DIGITS
-
-    with np.load(_DIGITS) as stored:
+    with np.load(digits_module._DIGITS) as stored:
         parts = {name: stored[name] for name in ("train", "val", "test")}
         labels = stored["labels"]
 
@@ -97,32 +100,30 @@ def test_no_noise_changes_no_label() -> None:
     assert torch.equal(redraw_labels(labels, share=0.0, num_classes=10, seed=0), labels)
 
 
-def test_noise_spares_the_validation_labels() -> None:
+def test_noise_spares_the_validation_labels(build: Build) -> None:
     """What a run is judged by is the same with and without noise, for every seed."""
-    clean = build_data(WHOLE, seed=0)
-    noisy = build_data(replace(WHOLE, label_noise=0.9), seed=8)
+    clean = build()
+    noisy = build(seed=8, label_noise=0.9)
 
     assert torch.equal(noisy.val.labels, clean.val.labels)
     assert torch.equal(noisy.val.images, clean.val.images)
     assert int((noisy.train.labels != clean.train.labels).sum()) > 400
 
 
-def test_noise_leaves_the_choice_of_images_alone() -> None:
+def test_noise_leaves_the_choice_of_images_alone(build: Build) -> None:
     """The subset has a stream of its own."""
-    small = replace(WHOLE, train_size=100)
-
-    clean = build_data(small, seed=2)
-    noisy = build_data(replace(small, label_noise=0.5), seed=2)
+    clean = build(seed=2, train_size=100)
+    noisy = build(seed=2, train_size=100, label_noise=0.5)
 
     assert torch.equal(noisy.train.ids, clean.train.ids)
 
 
 @pytest.mark.parametrize("size", [2, 10, 57, 600, 799, 800])
-def test_a_subset_keeps_the_proportions_of_the_classes(size: int) -> None:
+def test_a_subset_keeps_the_proportions_of_the_classes(build: Build, size: int) -> None:
     """A subset of any size has each class's share of it, to less than two images."""
-    whole = build_data(WHOLE, seed=0).train
+    whole = build().train
 
-    subset = build_data(replace(WHOLE, train_size=size), seed=6).train
+    subset = build(seed=6, train_size=size).train
 
     exact = [count * size / 800 for count in count_classes(whole.labels)]
     counts = count_classes(subset.labels)
@@ -131,104 +132,36 @@ def test_a_subset_keeps_the_proportions_of_the_classes(size: int) -> None:
     assert max(abs(c - e) for c, e in zip(counts, exact, strict=True)) < 2
 
 
-def test_a_subset_depends_on_the_seed_alone() -> None:
+def test_a_subset_depends_on_the_seed_alone(build: Build) -> None:
     """The same seed chooses the same images, another seed others."""
-    small = replace(WHOLE, train_size=100)
-
-    once, again, other = (build_data(small, seed=seed).train.ids for seed in (1, 1, 2))
+    once, again, other = (build(seed=seed, train_size=100).train.ids for seed in (1, 1, 2))
 
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
 
 
-def test_a_smaller_subset_is_part_of_a_larger_one() -> None:
+def test_a_smaller_subset_is_part_of_a_larger_one(build: Build) -> None:
     """Learning curves over `train_size` add images and never exchange them."""
     small, large = (
-        set(build_data(replace(WHOLE, train_size=size), seed=1).train.ids.tolist())
-        for size in (100, 300)
+        set(build(seed=1, train_size=size).train.ids.tolist()) for size in (100, 300)
     )
 
     assert small < large
 
 
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
-    """Whatever was drawn before, epoch 2 of seed 1 has one order, and no other epoch has it."""
-    first = epoch_order(20, seed=1, epoch=2)
-    torch.rand(100)
-    second = epoch_order(20, seed=1, epoch=2)
-
-    assert torch.equal(first, second)
-    assert sorted(first.tolist()) == list(range(20))
-    assert not torch.equal(first, epoch_order(20, seed=1, epoch=3))
-    assert not torch.equal(first, epoch_order(20, seed=2, epoch=2))
-
-
-@pytest.mark.parametrize(
-    ("length", "drop_last", "sizes"),
-    [(8, False, [4, 4]), (10, False, [4, 4, 2]), (10, True, [4, 4]), (8, True, [4, 4])],
-)
-def test_the_last_batch_is_smaller_or_dropped(
-    length: int, drop_last: bool, sizes: list[int]
-) -> None:
-    """10 images in batches of 4 are 4, 4 and 2, or 4 and 4; 8 images lose none either way."""
-    batches = split_batches(torch.arange(length), batch_size=4, drop_last=drop_last)
-
-    assert [len(batch) for batch in batches] == sizes
-    assert torch.cat(batches).tolist() == list(range(sum(sizes)))
-
-
-@pytest.mark.parametrize(("size", "workers"), [(64, 2), (7, 2), (11, 4), (5, 1)])
-def test_shards_differ_by_at_most_one_image(size: int, workers: int) -> None:
-    """The shards of all workers are the batch, in order, none larger by two than another."""
-    batch = torch.randperm(size)
-
-    shards = [shard_batch(batch, rank=rank, world_size=workers) for rank in range(workers)]
-
-    assert torch.equal(torch.cat(shards), batch)
-    assert max(map(len, shards)) - min(map(len, shards)) <= 1
-
-
-@pytest.mark.parametrize("loader_workers", [0, 2])
-def test_batches_are_the_same_however_they_are_loaded(loader_workers: int) -> None:
-    """Floats in [0, 1] in the order asked for; loader processes change nothing of it."""
-    pixels = torch.arange(6, dtype=torch.uint8).mul(51).view(6, 1, 1, 1)
-    images = ImageSet(pixels, torch.tensor([0, 1, 2, 3, 4, 5]), torch.arange(6))
-    batches = [torch.tensor([5, 0]), torch.tensor([3]), torch.tensor([1, 2, 4])]
-
-    loaded = list(load_batches(images, batches, device=CPU, loader_workers=loader_workers))
-
-    assert [labels.tolist() for _, labels in loaded] == [[5, 0], [3], [1, 2, 4]]
-    assert [part.dtype for part in loaded[0]] == [torch.float32, torch.int64]
-    for got, batch in zip(loaded, batches, strict=True):
-        # 51 / 255 = 1/5: the n-th image is n/5.
-        assert got[0].flatten().tolist() == (batch.float() / 5).tolist()
-
-
-def test_loader_processes_leave_the_global_generator_alone() -> None:
-    """A base seed is not drawn from it: dropout is the same with and without them."""
-    images = ImageSet(
-        torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.zeros(2), torch.zeros(2)
-    )
-    before = torch.get_rng_state()
-
-    list(load_batches(images, [torch.tensor([0])], device=CPU, loader_workers=1))
-
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_grey_images_are_repeated_for_networks_that_take_colour() -> None:
+def test_grey_images_are_repeated_for_networks_that_take_colour(build: Build) -> None:
     """Three channels hold the same scan three times."""
-    images = build_data(replace(WHOLE, channels=3), seed=0).train.images
+    images = build(seed=0, channels=3).train.images
 
     assert images.shape == (800, 3, 8, 8)
     assert torch.equal(images[:, 0], images[:, 1])
     assert torch.equal(images[:, 0], images[:, 2])
 
 
-def test_images_are_resized_to_the_size_asked_for() -> None:
+def test_images_are_resized_to_the_size_asked_for(build: Build) -> None:
     """At 16 pixels an image keeps its mean brightness to a grey level or two."""
-    small = build_data(WHOLE, seed=0).train.images.float()
-    large = build_data(replace(WHOLE, image_size=16), seed=0).train.images
+    small = build().train.images.float()
+    large = build(seed=0, image_size=16).train.images
 
     assert large.shape == (800, 1, 16, 16)
     assert large.dtype == torch.uint8
@@ -236,17 +169,254 @@ def test_images_are_resized_to_the_size_asked_for() -> None:
     assert (means[0] - means[1]).abs().max() < 2
 
 
-def test_selecting_keeps_images_labels_and_ids_together() -> None:
-    """Each position brings its image, its label and its id, in the order asked for."""
-    images = ImageSet(
-        torch.tensor([10, 11, 12]).view(3, 1, 1, 1), torch.tensor([0, 1, 2]), torch.arange(3)
+def test_the_test_part_is_opened_only_when_asked_for(build: Build) -> None:
+    """By name alone; its images are those of nobody else."""
+    data = build(parts=("test",))
+
+    assert len(data.test) == 297
+    assert set(data.parts) == {"test"}
+    with pytest.raises(KeyError):
+        build().test  # noqa: B018
+    used = torch.cat([build().train.ids, build().val.ids])
+    assert not set(data.test.ids.tolist()) & set(used.tolist())
+
+
+def test_classes_are_kept_by_name_and_numbered_in_order(build: Build) -> None:
+    """Digits 9, 0 and 5 become 0, 1 and 2, in every part, with their own images."""
+    whole = build().train
+
+    data = build(classes=("9", "0", "5"), num_classes=3)
+
+    assert data.classes == ("9", "0", "5")
+    assert sum(data.class_counts) == len(data.train)
+    assert data.val.labels.unique().tolist() == [0, 1, 2]
+    was = dict(zip(whole.ids.tolist(), whole.labels.tolist(), strict=True))
+    assert [was[number] for number in data.train.ids.tolist()] == [
+        [9, 0, 5][label] for label in data.train.labels.tolist()
+    ]
+    images = dict(zip(whole.ids.tolist(), whole.images, strict=True))
+    for number, image in zip(data.train.ids.tolist(), data.train.images, strict=True):
+        assert torch.equal(image, images[number])
+
+
+def test_a_subset_and_noise_are_of_the_kept_classes(build: Build) -> None:
+    """Redrawn labels are among the two that are left."""
+    data = build(classes=("3", "8"), train_size=50, label_noise=0.9)
+
+    assert len(data.train) == 50
+    assert set(data.train.labels.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"classes": ("3", "three")}, "data.classes: there is no class 'three'"),
+        (
+            {"num_classes": 12},
+            "data: was planned with 12 classes, digits has 10; plan anew",
+        ),
+        (
+            {"train_size": 801},
+            "data.train_size: must be at most 800 (got 801), the training images of digits",
+        ),
+        ({"dataset": "digit"}, "data.dataset: no data set 'digit'"),
+    ],
+)
+def test_what_is_not_as_planned_is_refused(
+    build: Build, changes: dict[str, object], line: str
+) -> None:
+    """In one line with its key."""
+    with pytest.raises(TrainingError) as caught:
+        build(**changes)
+
+    assert str(caught.value) == line
+
+
+def test_a_warm_lane_opens_its_data_once(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same run has the same objects; another seed, size or noise opens nothing again."""
+    first = build(image_size=9)
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(build_module, "load_set", never)
+
+    assert build(image_size=9) is first
+    assert build(image_size=9, batch_size=7, mixup=0.5) is first
+    other = build(image_size=9, seed=1, train_size=50, label_noise=0.5)
+    assert other.train.pixels is first.train.pixels
+
+
+def test_a_folder_is_read_and_split(build: Build, write_folder: Callable[..., Path]) -> None:
+    """A quarter of each class to validate on; the files' own pixels, labels and numbers."""
+    root = write_folder()
+    manifest = scan_image_folder(root)
+
+    data = build(dataset="image_folder", channels=3, root=root, manifest=manifest.digest)
+
+    assert data.classes == ("a", "b")
+    assert data.class_counts == (6, 6)
+    assert data.val.labels.bincount().tolist() == [2, 2]
+    assert sorted(torch.cat([data.train.ids, data.val.ids]).tolist()) == list(range(16))
+    for part in (data.train, data.val):
+        for number, label, image in zip(
+            part.ids.tolist(), part.labels.tolist(), part.images, strict=True
+        ):
+            entry = manifest.entries[number]
+            assert entry.label == label
+            assert torch.equal(image, read_image(f"{root}/{entry.path}", channels=3))
+
+
+def test_the_cache_changes_no_number(build: Build, write_folder: Callable[..., Path]) -> None:
+    """Images, labels and their order are those of the files."""
+    root = write_folder(extension="jpg")
+
+    on, off = (
+        build(dataset="image_folder", channels=3, root=root, cache=mode)
+        for mode in ("on", "off")
     )
 
-    selected = images.select(torch.tensor([2, 0]))
+    for part in ("train", "val"):
+        for field in ("images", "labels", "ids"):
+            assert torch.equal(getattr(on.parts[part], field), getattr(off.parts[part], field))
 
-    assert len(selected) == 2
-    assert [part.flatten().tolist() for part in vars(selected).values()] == [
-        [12, 10],
-        [2, 0],
-        [2, 0],
+
+def test_a_table_is_read(build: Build, write_folder: Callable[..., Path]) -> None:
+    """Its own split, its own names of classes."""
+    root = write_folder()
+    rows = [
+        f"{name}/{n}.png,{name * 2},{'val' if n < 3 else 'train'}"
+        for n in range(8)
+        for name in "ab"
     ]
+    (root / "t.csv").write_text("path,label,split\n" + "\n".join(rows))
+
+    data = build(dataset="table", channels=3, root=root / "t.csv")
+
+    assert data.classes == ("aa", "bb")
+    assert [len(data.train), len(data.val)] == [10, 6]
+
+
+def test_files_that_changed_since_planning_are_refused(
+    build: Build, write_folder: Callable[..., Path], write_image: Callable[..., Path]
+) -> None:
+    """The plan's numbers are of other images."""
+    root = write_folder()
+    planned = scan_image_folder(root).digest
+    write_image("b/new.png")
+
+    with pytest.raises(TrainingError) as caught:
+        build(dataset="image_folder", root=root, manifest=planned)
+
+    assert str(caught.value) == (
+        f"data.root: the files in {root} are no longer those that were planned with "
+        "(17 images now); plan anew"
+    )
+
+
+def test_a_folder_that_is_no_data_set_is_refused(build: Build, tmp_path: Path) -> None:
+    """As planning would have refused it."""
+    with pytest.raises(TrainingError, match=r"^data\.root: no such folder"):
+        build(dataset="image_folder", root=tmp_path / "none")
+
+
+@pytest.mark.parametrize("cache", ["on", "off"])
+def test_unreadable_files_are_left_out_and_returned(
+    build: Build, write_folder: Callable[..., Path], cache: str
+) -> None:
+    """The others keep their labels and numbers; a training size that counted them is cut."""
+    root = write_folder()
+    whole = build(dataset="image_folder", channels=3, root=root, cache=cache)
+    before, manifest = whole.train.images, scan_image_folder(root)
+    lost = int(whole.train.ids[4])
+    path = f"{root}/{manifest.entries[lost].path}"
+    Path(path).write_bytes(b"")
+
+    data = build(
+        dataset="image_folder",
+        channels=3,
+        root=root,
+        cache=cache,
+        on_corrupt="skip",
+        train_size=12,
+    )
+
+    kept = whole.train.ids != lost
+    assert data.skipped == (path,)
+    assert torch.equal(data.train.ids, whole.train.ids[kept])
+    assert torch.equal(data.train.labels, whole.train.labels[kept])
+    assert torch.equal(data.train.images, before[kept])
+    assert len(data.val) == 4
+
+
+def test_unwanted_classes_are_not_read(build: Build, write_folder: Callable[..., Path]) -> None:
+    """A broken file of a class that was left out is nobody's concern."""
+    root = write_folder()
+    (root / "c").mkdir()
+    (root / "c" / "broken.png").write_bytes(b"")
+    (root / "c" / "two.png").write_bytes(b"")
+
+    data = build(dataset="image_folder", channels=3, root=root, classes=("b", "a"), cache="on")
+
+    assert data.classes == ("b", "a")
+    assert data.skipped == ()
+
+
+def test_a_check_reads_every_file(
+    make_plan: MakePlan, make_place: MakePlace, write_folder: Callable[..., Path]
+) -> None:
+    """Of all parts; broken ones are returned with their reasons, and how far it is is told."""
+    root = write_folder()
+    (root / "a" / "3.png").write_bytes(b"")
+    (root / "b" / "0.png").write_bytes(b"x")
+    told: list[tuple[int, int]] = []
+    place = make_place(data_root=str(root))
+
+    found = check_images(
+        make_plan(dataset="image_folder", test_share=0.2),
+        place,
+        progress=lambda done, total: told.append((done, total)),
+    )
+
+    assert sorted(found) == [
+        (f"{root}/a/3.png", "empty file"),
+        (f"{root}/b/0.png", "no known kind of image"),
+    ]
+    assert told[-1] == (16, 16)
+    assert check_images(make_plan(), make_place()) == []
+
+
+GIVEN = NormalizePlan(by="given", mean=(0.5,), std=(0.25,))
+MEASURED = NormalizePlan(by="measured", mean=(), std=())
+
+
+def test_statistics_are_of_the_training_images_in_use(build: Build) -> None:
+    """NumPy's over the chosen subset; validation and test are normalised by the same."""
+    data = build(train_size=100, normalize=MEASURED)
+    pixels = data.train.images.numpy().astype(np.float64) / 255
+    test = build(train_size=100, normalize=MEASURED, parts=("test",))
+
+    assert data.train.normalization.mean == pytest.approx((pixels.mean(),), rel=1e-12)
+    assert data.train.normalization.std == pytest.approx((pixels.std(),), rel=1e-12)
+    assert data.val.normalization == data.train.normalization == test.test.normalization
+    assert set(test.parts) == {"test"}
+    assert build(normalize=GIVEN).val.normalization.mean == (0.5,)
+    assert build().train.normalization.mean == ()
+
+
+def test_files_are_measured_as_they_are_stored(
+    build: Build, write_folder: Callable[..., Path]
+) -> None:
+    """Every pixel of every file, mapped or decoded on the way."""
+    root = write_folder()
+
+    measured = [
+        build(dataset="image_folder", channels=3, root=root, cache=cache, normalize=MEASURED)
+        for cache in ("on", "off")
+    ]
+
+    pixels = measured[0].train.images.double() / 255
+    for data in measured:
+        assert data.train.normalization.mean == pytest.approx(
+            pixels.mean(dim=(0, 2, 3)).tolist()
+        )
