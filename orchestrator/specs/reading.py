@@ -1,6 +1,7 @@
 """A tree held against the models: unknown keys answered, search spaces and paths taken out."""
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ class Reading:
     def put(self, key: str, value: object, *, written: object = None) -> None:
         """Set a dotted key's value, and what the records show if that is something else."""
         put_value(self.values, key, value)
-        put_value(self.written, key, value if written is None else written)
+        # A copy: a search space will stand in the one, its first value in the other.
+        put_value(self.written, key, deepcopy(value) if written is None else written)
 
 
 def put_value(tree: dict[str, Any], key: str, value: object) -> None:

@@ -92,8 +92,8 @@ def test_every_key_is_described() -> None:
     for key, field in list_fields(Keys).items():
         section, _, word = key.rpartition(".")
         home = schema
-        if section:
-            reference = schema["properties"][section]
+        for part in filter(None, section.split(".")):
+            reference = home["properties"][part]
             reference = reference.get("$ref") or reference["anyOf"][0]["$ref"]
             home = schema["$defs"][reference.rpartition("/")[2]]
         assert home["additionalProperties"] is False

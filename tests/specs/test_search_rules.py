@@ -234,10 +234,17 @@ def test_fair_metrics_have_no_caveat() -> None:
 
 
 def test_directions_are_known() -> None:
-    """Accuracy is to be large, losses small."""
+    """Accuracies are to be large, losses and errors small."""
     assert {name: info.maximize for name, info in METRICS.items()} == {
         "val/accuracy": True,
+        "val/top5": True,
+        "val/balanced_accuracy": True,
+        "val/macro_f1": True,
         "val/nll": False,
+        "val/nll_calibrated": False,
+        "val/ece": False,
+        "val/ece_adaptive": False,
+        "val/brier": False,
         "train/loss": False,
     }
 

@@ -194,8 +194,8 @@ def test_a_combination_that_cannot_be_is_found_at_once(refused: Refused) -> None
     lines = "optimizer: {name: {grid: [sgd, adamw]}, momentum: {grid: [0.5, 0.9]}}\n"
 
     assert refused(lines) == (
-        "x.yaml:5:59: optimizer.momentum: belongs to sgd, adamw has no momentum (got 0.5); "
-        "leave it out, at optimizer.name='adamw', optimizer.momentum=0.5",
+        "x.yaml:5:59: optimizer.momentum: belongs to sgd and rmsprop, adamw has no momentum "
+        "(got 0.5); leave it out, at optimizer.name='adamw', optimizer.momentum=0.5",
     )
 
 

@@ -22,20 +22,24 @@ Refused = Callable[..., tuple[str, ...]]
         ("label_smoothing", "that is 'loss.label_smoothing' here"),
         ("training.label_smoothing", "that is 'loss.label_smoothing' here"),
         ("labelsmoothing", "no such key; did you mean 'loss.label_smoothing'?"),
-        ("model.zzz", "no such key; keys here are architecture"),
+        (
+            "model.zzz",
+            "no such key; keys here are architecture, arguments, head, weights, "
+            "strict, min_loaded, initialization, rules, sync_batch_norm, channels_last",
+        ),
         ("learning_rate", "that is 'optimizer.lr' here"),
         ("optimizer.learning_rate", "that is 'optimizer.lr' here"),
         ("max_epochs", "that is 'training.epochs' here"),
         ("epochs", "that is 'training.epochs' here"),
         ("seed_everything", "that is 'seed' here"),
         ("momentum", "that is 'optimizer.momentum' here"),
-        ("amp", "that is 'training.precision' here, which is not built yet"),
-        ("precision", "that is 'training.precision' here, which is not built yet"),
+        ("amp", "that is 'training.precision' here"),
+        ("precision", "that is 'training.precision' here"),
         ("model.backbone", "that is 'model.architecture' here"),
-        ("loss.smooth", "no such key; did you mean 'label_smoothing'?"),
+        ("loss.smooth", "no such key; did you mean 'smoothing'?"),
+        ("betas", "that is 'optimizer.arguments' here"),
         ("search.scheduler", "not built yet; every run trains to its end"),
-        ("fine_tune.groups", "not built yet; use backbone_lr and head_lr"),
-        ("training.ema", "not built yet"),
+        ("training.micro_batch", "not built yet; training.accumulate cuts a batch into parts"),
         ("checkpoint.anything", "not built yet"),
         ("loss.grid", "a search space stands in place of a value, not of the section 'loss'"),
     ],
@@ -59,12 +63,20 @@ def test_the_key_that_was_meant_is_not_missing_too(refused_whole: Refused) -> No
     ("key", "value", "mistake"),
     [
         ("data.dataset", "digit", "no such data set (got 'digit'); did you mean 'digits'?"),
-        ("data.dataset", "pets", "no such data set (got 'pets'); use 'digits'"),
-        ("data.dataset", "CIFAR10", "'CIFAR10' is not built yet; use 'digits'"),
         (
             "data.dataset",
-            "my.data:Cells",
-            "own code as module:callable is not built yet (got 'my.data:Cells'); use 'digits'",
+            "pets",
+            "no such data set (got 'pets'); `orchestrator schema` lists all 27",
+        ),
+        (
+            "data.dataset",
+            "CIFAR10",
+            "no such data set (got 'CIFAR10'); did you mean 'cifar10'?",
+        ),
+        (
+            "data.dataset",
+            "my-data:cells",
+            "own code is written module:callable (got 'my-data:cells')",
         ),
         (
             "model.architecture",
@@ -76,38 +88,34 @@ def test_the_key_that_was_meant_is_not_missing_too(refused_whole: Refused) -> No
             "ResNet-50",
             "no such architecture (got 'ResNet-50'); did you mean 'resnet50'?",
         ),
+        ("model.architecture", "18", "must be text (got 18); put it in quotes"),
         (
             "model.architecture",
-            "vgg16",
-            "'vgg16' is not built yet; use 'small_cnn', 'resnet18', 'resnet34' or 'resnet50'",
+            "timm/",
+            "no such architecture (got 'timm/'); `orchestrator schema` lists all 81",
+        ),
+        ("loss.name", "focal", "no such loss (got 'focal'); use 'bce' or 'cross_entropy'"),
+        ("optimizer.name", "Adam", "no such optimizer (got 'Adam'); did you mean 'adam'?"),
+        ("search.algorithm", "tpe", "'tpe' is not built yet; use 'grid' or 'random'"),
+        (
+            "data.transforms",
+            "imagnet",
+            "no such preset (got 'imagnet'); did you mean 'imagenet'?",
         ),
         (
-            "model.architecture",
-            "timm/vit",
-            "'timm/vit' is not built yet; use 'small_cnn', 'resnet18', 'resnet34' or "
-            "'resnet50'",
+            "data.transforms",
+            "RandAugment",
+            "no such preset (got 'RandAugment'); write a list, [RandAugment]",
         ),
         (
-            "model.architecture",
-            "18",
-            "must be 'small_cnn', 'resnet18', 'resnet34' or 'resnet50' (got 18)",
-        ),
-        ("loss.name", "bce", "'bce' is not built yet; use 'cross_entropy'"),
-        ("optimizer.name", "Adam", "'Adam' is not built yet; use 'sgd' or 'adamw'"),
-        (
-            "schedule.name",
-            "step",
-            "'step' is not built yet; use 'constant', 'cosine' or 'one_cycle'",
+            "training.early_stopping.metric",
+            "val_loss",
+            "no such metric that a run reports (got 'val_loss'); did you mean 'val/nll'?",
         ),
         (
             "schedule.name",
             "onecycle",
             "no such schedule (got 'onecycle'); did you mean 'one_cycle'?",
-        ),
-        (
-            "search.metric",
-            "val/ece",
-            "'val/ece' is not built yet; use 'val/accuracy', 'val/nll' or 'train/loss'",
         ),
         (
             "search.metric",
@@ -117,8 +125,9 @@ def test_the_key_that_was_meant_is_not_missing_too(refused_whole: Refused) -> No
         (
             "search.metric",
             "fps",
-            "no such metric that a run reports (got 'fps'); use 'val/accuracy', 'val/nll' or "
-            "'train/loss'",
+            "no such metric that a run reports (got 'fps'); use 'val/accuracy', 'val/top5', "
+            "'val/balanced_accuracy', 'val/macro_f1', 'val/nll', 'val/nll_calibrated', "
+            "'val/ece', 'val/ece_adaptive', 'val/brier' or 'train/loss'",
         ),
     ],
 )
@@ -126,7 +135,7 @@ def test_unknown_values_are_answered(
     refused: Refused, key: str, value: str, mistake: str
 ) -> None:
     """A word that is none of the listed ones gets the nearest, or all of them."""
-    assert refused("", f"{key}={value}") == (f"override '{key}={value}': {key}: {mistake}",)
+    assert refused("", f"{key}={value}")[0] == f"override '{key}={value}': {key}: {mistake}"
 
 
 def test_no_key_is_both_built_and_not() -> None:
