@@ -75,6 +75,12 @@ def tensor_to_pil(pixels: Tensor) -> Any:  # noqa: ANN401  PIL is imported where
     return Image.fromarray(layers[:, :, 0] if len(pixels) == 1 else layers)
 
 
+def pil_to_tensor(image: Any) -> Tensor:  # noqa: ANN401
+    """The way back from `tensor_to_pil`, mode still L or RGB; uint8, shape (C, H, W)."""
+    layers = torch.from_numpy(np.array(image))
+    return layers[None] if layers.ndim == 2 else layers.permute(2, 0, 1)
+
+
 def _on_white(pixels: Tensor) -> Tensor:
     """Colour (or grey) and alpha, laid on white: c*a + 255*(1-a), rounded."""
     colour, alpha = pixels[:-1].int(), pixels[-1:].int()

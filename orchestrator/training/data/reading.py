@@ -83,7 +83,7 @@ class BatchReader(Dataset[Any]):
         rows = self._images.rows[order.positions]
         whole = self._images.pixels.whole
         if self._as_they_are and whole is not None:
-            return whole[rows]
+            return _gather(whole, rows)
         ids = self._images.ids[order.positions].tolist()
         everything = self._pipeline.draws_elsewhere or self._images.pixels.draws
         images = []
@@ -193,6 +193,13 @@ def _seed_generators(seed: int, *, everything: bool) -> None:
     if everything:
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002  own code may draw from this one
+
+
+def _gather(whole: Tensor, rows: Tensor) -> Tensor:
+    """Rows of images that may be strided as (H, W, C), which plain indexing copies slowly."""
+    if whole.is_contiguous():
+        return whole.index_select(0, rows)
+    return whole.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
 
 
 def _stack(images: list[Tensor]) -> Tensor:

@@ -11,12 +11,24 @@ from torchvision.transforms import v2
 
 from orchestrator.errors import TrainingError
 from orchestrator.planning.section_plans import StepPlan
+from orchestrator.training.data.images import tensor_to_pil
 from orchestrator.training.data.normalization import Normalization
 from orchestrator.training.data.transforms import Pipeline
 
 IMAGE = torch.randint(
     256, (3, 24, 20), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
 )
+
+ON_PIL = [
+    "RandomRotation",
+    "RandomAffine",
+    "RandomPerspective",
+    "ColorJitter",
+    "RandomEqualize",
+    "RandAugment",
+    "TrivialAugmentWide",
+    "AutoAugment",
+]
 
 
 def build(*steps: tuple[str, dict[str, Any]], **options: Any) -> Pipeline:
@@ -61,7 +73,7 @@ def refusal(call: Callable[[], object]) -> str:
     ],
 )
 def test_a_step_is_torchvisions(name: str, arguments: dict[str, Any]) -> None:
-    """With tuples for JSON's lists and the enumeration for interpolation's word."""
+    """With tuples for JSON's lists and interpolation by its word; some on PIL images."""
     given = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in arguments.items()
@@ -70,13 +82,27 @@ def test_a_step_is_torchvisions(name: str, arguments: dict[str, Any]) -> None:
         given["interpolation"] = v2.InterpolationMode(given["interpolation"])
     before = IMAGE.clone()
 
+    on_pil = name in ON_PIL
+    image = tensor_to_pil(IMAGE) if on_pil else IMAGE.clone()
+
     torch.manual_seed(3)
-    expected = getattr(v2, name)(**given)(IMAGE.clone())
+    expected = getattr(v2, name)(**given)(image)
+    expected = v2.functional.pil_to_tensor(expected) if on_pil else expected
     torch.manual_seed(3)
     got = build((name, arguments))(IMAGE)
 
     assert torch.equal(got, expected)
     assert torch.equal(IMAGE, before)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_rotations_take_any_number_of_channels(channels: int) -> None:
+    """Those that PIL does not know stay tensors; a quarter turn is exact on both roads."""
+    image = IMAGE[:1, :20, :20].repeat(channels, 1, 1)
+
+    turned = build(("RandomRotation", {"degrees": [90, 90]}))(image)
+
+    assert torch.equal(turned, image.rot90(1, dims=(1, 2)))
 
 
 def test_steps_follow_each_other() -> None:
