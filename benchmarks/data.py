@@ -30,6 +30,7 @@ from torchvision import datasets, transforms
 from orchestrator.planning.presets import expand_preset
 from orchestrator.planning.run_plan import Place
 from orchestrator.planning.section_plans import DataPlan, NormalizePlan, StepPlan
+from orchestrator.training.context import configure_process
 from orchestrator.training.data.build import build_data
 from orchestrator.training.data.loader import TrainLoader
 
@@ -178,7 +179,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=384)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    configure_process(threads=1, deterministic="false", device=torch.device("cpu"))
     results = {}
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary) / "images"
