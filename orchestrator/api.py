@@ -18,6 +18,7 @@ from orchestrator.inputs import Surroundings, read_surroundings
 from orchestrator.launch.environment import prepare_environment
 from orchestrator.planning.numbers import Limits
 from orchestrator.planning.resolve import resolve_search
+from orchestrator.previews import preview_runs
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.specs.load import load_spec
 from orchestrator.tracking import storage
@@ -30,8 +31,18 @@ from orchestrator.tracking.ui import link_to_run, link_to_search, store_of
 if TYPE_CHECKING:
     from orchestrator.comparison.summary import SearchSummary
     from orchestrator.planning.search_plan import SearchPlan
+    from orchestrator.training.preview import Preview
 
-__all__ = ["Limits", "RunOptions", "compare", "load_spec", "plan", "read_record", "run"]
+__all__ = [
+    "Limits",
+    "RunOptions",
+    "compare",
+    "load_spec",
+    "plan",
+    "preview",
+    "read_record",
+    "run",
+]
 
 Source = str | Path | Mapping[str, Any] | ExperimentSpec
 
@@ -66,8 +77,21 @@ def plan(
         limits: Shortcuts for debugging.
 
     Raises:
-        SpecError: The spec has mistakes.
+        SpecError: The spec has mistakes, or does not fit its network or its files.
         InfeasibleError: The machines cannot do it.
+    """
+    return preview(source, overrides, limits=limits)[0]
+
+
+def preview(
+    source: Source,
+    overrides: Sequence[str] = (),
+    *,
+    limits: Limits = Limits(),
+) -> "tuple[SearchPlan, list[Preview]]":
+    """What `run` would do, and what torch says of each network, the first run's first.
+
+    Arguments and errors as for `plan`.
     """
     from orchestrator.launch.cluster import look
 
@@ -75,10 +99,11 @@ def plan(
     prepare_environment()
     folder = storage.find_storage(spec.keys.storage_path)
     number = storage.next_number(folder, spec.keys.name)
-    inputs = _look_around(spec, folder).inputs
-    return resolve_search(
-        spec, look(), storage=folder, number=number, inputs=inputs, limits=limits
+    around = _look_around(spec, folder)
+    planned = resolve_search(
+        spec, look(), storage=folder, number=number, inputs=around.inputs, limits=limits
     )
+    return planned, preview_runs(spec, planned.runs, sources=around.root)
 
 
 def run(

@@ -1,6 +1,6 @@
 """One `run`, from its spec to its record: the stages in their order, and how each may end."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.numbers import Limits
 from orchestrator.planning.resolve import SOURCES, resolve_search
 from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.previews import needs_preview, preview_runs
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.tracking import journal, storage
 from orchestrator.tracking.facts import describe_software
@@ -36,8 +37,8 @@ _PATIENCE_S: Final[dict[Status, float]] = {"finished": 60.0, "failed": 60.0, "st
 class Watch:
     """Somebody who looks on while a search is trained; this one shows nothing."""
 
-    def planned(self, plan: SearchPlan) -> None:
-        """The plan is made and nothing is started."""
+    def planned(self, plan: SearchPlan, network: Sequence[tuple[str, str]]) -> None:
+        """The plan is made, with what torch says of its network, and nothing is started."""
 
     def progressed(self, history: SearchHistory) -> None:
         """Called after something has happened."""
@@ -94,13 +95,14 @@ class Execution:
         name = self._spec.keys.name
         # Refused before a number is taken and a folder is made.
         plan = self._resolve(cluster, storage.next_number(self._storage, name))
+        network = self._preview(plan)
         if keep:
             check_store(plan.store_uri)
         number = storage.claim_number(self._storage, name)
         if number != plan.number:
             # Somebody else was quicker.
             plan = self._resolve(cluster, number)
-        self._watch.planned(plan)
+        self._watch.planned(plan, network)
         with own(plan.folder) as is_ours:
             assert is_ours, f"{plan.folder} was made a moment ago"
             with writing(plan.folder / SOURCES):
@@ -113,6 +115,12 @@ class Execution:
                 facts=describe_software(self._source_folder()),
             )
             return training.train(keep=keep)
+
+    def _preview(self, plan: SearchPlan) -> list[tuple[str, str]]:
+        """What torch says of the first run, once it has refused none."""
+        if not needs_preview(plan.runs):
+            return []
+        return preview_runs(self._spec, plan.runs, sources=self._around.root)[0].rows()
 
     def _source_folder(self) -> Path | None:
         """The folder of the experiment file; None for a spec that was no file."""

@@ -35,6 +35,8 @@ class Surroundings:
     inputs: Inputs
     sources: Mapping[str, Path] = field(default_factory=dict)
     """Path below the folder that they are imported from, to the file."""
+    root: str = ""
+    """That folder; empty where there are none."""
 
 
 def read_surroundings(spec: ExperimentSpec, find_run: FindRun) -> Surroundings:
@@ -58,6 +60,7 @@ def read_surroundings(spec: ExperimentSpec, find_run: FindRun) -> Surroundings:
             sources=_digest(sources),
         ),
         sources=sources,
+        root=root,
     )
 
 

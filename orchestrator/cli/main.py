@@ -7,7 +7,7 @@ import click
 
 from orchestrator.errors import INTERRUPTED, OrchestratorError
 
-_COMMANDS = ("run", "plan", "validate", "compare", "ui", "schema")
+_COMMANDS = ("run", "plan", "validate", "summary", "compare", "ui", "schema")
 
 
 class _LazyGroup(click.Group):

@@ -1,6 +1,8 @@
 """`orchestrator plan`: what would happen."""
 
 import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +10,9 @@ from orchestrator import api
 from orchestrator.cli import options
 from orchestrator.planning.describe import describe_plan
 from orchestrator.planning.search_plan import SearchPlan
+
+if TYPE_CHECKING:
+    from orchestrator.training.preview import Preview
 
 
 @click.command(name="plan", cls=options.LimitsCommand)
@@ -31,12 +36,12 @@ def command(
       orchestrator plan experiments/digits-label-smoothing.yaml search.seeds=10
     """
     limits = api.Limits(fast_dev_run=fast_dev_run, overfit_batches=overfit_batches)
-    show_plan(api.plan(spec, overrides, limits=limits), as_json=as_json)
+    show_plan(*api.preview(spec, overrides, limits=limits), as_json=as_json)
 
 
-def show_plan(plan: SearchPlan, *, as_json: bool) -> None:
+def show_plan(plan: SearchPlan, previews: "Sequence[Preview]", *, as_json: bool) -> None:
     """Print a plan, every run of it numbered, or all of it as JSON."""
     if as_json:
         click.echo(json.dumps(plan.to_json(), indent=2))
     else:
-        click.echo(describe_plan(plan, every_run=True))
+        click.echo(describe_plan(plan, network=previews[0].rows(), every_run=True))

@@ -64,7 +64,7 @@ def command(
         raise click.UsageError("--in-process trains; it does not go with --dry-run")
     limits = api.Limits(fast_dev_run=fast_dev_run, overfit_batches=overfit_batches)
     if dry_run:
-        show_plan(api.plan(spec, overrides, limits=limits), as_json=as_json)
+        show_plan(*api.preview(spec, overrides, limits=limits), as_json=as_json)
         return 0
     asked = api.RunOptions(limits=limits, in_process=in_process, run_number=run_number)
     with second_interrupt_ends_at_once(), closing(Screen()) as screen:

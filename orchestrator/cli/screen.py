@@ -5,7 +5,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,9 +45,9 @@ class Screen(Watch):
         self._began = time.monotonic()
 
     @_unread_if_closed()
-    def planned(self, plan: SearchPlan) -> None:
+    def planned(self, plan: SearchPlan, network: Sequence[tuple[str, str]]) -> None:
         """Print the plan and open the live view."""
-        click.echo(describe_plan(plan, width=terminal_width()))
+        click.echo(describe_plan(plan, network=network, width=terminal_width()))
         click.echo()
         if self._console.is_terminal:
             self._live = Live(

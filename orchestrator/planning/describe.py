@@ -1,7 +1,7 @@
 """A plan as the text that `orchestrator plan` prints, and that opens every run."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from orchestrator.planning.cluster import word_count
 from orchestrator.planning.names import name_setting, word_value
@@ -13,11 +13,18 @@ _MOST_VALUES = 12
 """Settings named one by one before the rest is only counted."""
 
 
-def describe_plan(plan: SearchPlan, *, every_run: bool = False, width: int = 100) -> str:
+def describe_plan(
+    plan: SearchPlan,
+    *,
+    network: Sequence[tuple[str, str]] = (),
+    every_run: bool = False,
+    width: int = 100,
+) -> str:
     """What will happen, in a few aligned lines.
 
     Args:
         plan: The plan.
+        network: Title and text of what torch says of it.
         every_run: List every run with its number, as `--run N` takes it.
         width: Columns of the terminal; paths may need more.
     """
@@ -29,6 +36,7 @@ def describe_plan(plan: SearchPlan, *, every_run: bool = False, width: int = 100
         ("machine", f"{plan.cluster_text}; deterministic: {plan.lanes.deterministic}"),
         ("batch", _batch(plan)),
         ("training", _training(plan)),
+        *network,
         ("judged by", _judge(plan)),
         ("results", str(plan.folder)),
         ("MLflow", plan.store_uri),
@@ -147,6 +155,8 @@ def _rates(numbers: Numbers) -> str:
     groups = numbers.fine_tune.groups
     if not groups:
         return f"lr {numbers.optimizer.lr:g}"
+    if len(groups) > 2:
+        return f"{len(groups)} rules of rates"
     return "; ".join(
         f"{group.name} {f'lr {group.lr:g}' if group.lr else 'frozen'}" for group in groups
     )

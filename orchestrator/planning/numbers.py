@@ -1,6 +1,7 @@
 """The numbers of a run: every value that can change a weight, nothing left to a default."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from orchestrator.planning.data_numbers import resolve_data
@@ -74,6 +75,19 @@ def resolve_numbers(
         limit_batches=limits.fast_dev_run,
         overfit_batches=limits.overfit_batches,
     )
+
+
+def identify_network(numbers: Numbers) -> str:
+    """What decides a network, what it is fed and the groups of its parameters, as text."""
+    data = numbers.data
+    parts = [
+        asdict(numbers.model),
+        asdict(numbers.optimizer),
+        asdict(numbers.fine_tune),
+        [asdict(step) for step in (*data.train_transforms, *data.eval_transforms)],
+        [data.channels, data.image_size, data.num_classes],
+    ]
+    return json.dumps(parts, sort_keys=True)
 
 
 def _resolve_model(model: ModelSpec, inputs: Inputs) -> ModelPlan:

@@ -3,14 +3,16 @@
 Whatever a spec leaves open is decided here, once, so that a plan has no defaults left.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
+from orchestrator.errors import SpecError
 from orchestrator.planning.checks import check_settings
 from orchestrator.planning.cluster import Cluster, word_count
 from orchestrator.planning.facts import Inputs
 from orchestrator.planning.names import name_runs
-from orchestrator.planning.numbers import Limits, resolve_numbers
+from orchestrator.planning.numbers import Limits, identify_network, resolve_numbers
 from orchestrator.planning.placement import LanePlan, place_lanes
 from orchestrator.planning.rates import lr_scale
 from orchestrator.planning.run_plan import Numbers, Place, RunPlan
@@ -51,14 +53,19 @@ def resolve_search(
     pairs = [(setting, seed) for setting in settings for seed in seeds]
     lanes = _place(keys, cluster, runs=len(pairs))
     check_settings(spec, settings, inputs.data)
-    runs = []
+    runs: list[RunPlan] = []
+    described: set[str] = set()
     for name, (setting, seed) in zip(name_runs(pairs), pairs, strict=True):
         numbers = resolve_numbers(
             spec, setting, seed=seed, lanes=lanes, limits=limits, inputs=inputs
         )
+        _check_device(spec, numbers)
         place = _resolve_place(
             spec.at(setting), inputs, folder=storage / keys.name / str(number), run=name
         )
+        network = identify_network(numbers)
+        place = replace(place, describes_network=network not in described)
+        described.add(network)
         runs.append(
             _resolve_run(
                 keys, numbers, setting, run_id=f"{keys.name}/{number}/{name}", place=place
@@ -83,6 +90,19 @@ def resolve_search(
         notes=(*spec.notes, *_list_notes(keys, lanes, settings=len(settings), runs=len(runs))),
         spec_text=spec.text,
     )
+
+
+def _check_device(spec: ExperimentSpec, numbers: Numbers) -> None:
+    """Refuse what the kind of device cannot do."""
+    on_cpus = numbers.device == "cpu"
+    for key, asked, advice in (
+        ("precision", numbers.training.precision == "float16", "use bfloat16"),
+        ("cudnn_benchmark", numbers.training.cudnn_benchmark, "leave it out"),
+    ):
+        if on_cpus and asked:
+            where = spec.place_of(f"training.{key}")
+            text = f"needs a GPU, this run is on CPUs; {advice}"
+            raise SpecError([f"{where}: training.{key}: {text}"])
 
 
 def _choose_seeds(keys: Keys, limits: Limits) -> tuple[int, ...]:

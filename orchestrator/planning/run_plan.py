@@ -66,6 +66,8 @@ class Place:
     """Whether decoded images are kept on the node's disk; `auto`: where they fit."""
     weights: str = ""
     """Absolute path of the weights' file; empty for torchvision's and for none."""
+    describes_network: bool = False
+    """Whether the run records its network layer by layer: the first of those that share it."""
     sources: str = ""
     """Absolute path of the folder that the user's own modules are imported from."""
 

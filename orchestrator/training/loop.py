@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, distributed
 
 from orchestrator.errors import NonFiniteLossError
-from orchestrator.planning.run_plan import Assignment
+from orchestrator.planning.run_plan import Assignment, RunPlan
+from orchestrator.planning.section_plans import DataPlan
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.data.build import build_data
 from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.data.loader import TrainLoader
-from orchestrator.training.evaluation import evaluate
+from orchestrator.training.evaluation import Predictions, evaluate
 from orchestrator.training.history import History
 from orchestrator.training.loss import Targets
 from orchestrator.training.outputs import RunFolder, digest_weights
+from orchestrator.training.param_groups import describe_groups, tabulate_groups
 from orchestrator.training.scores import score_predictions
 from orchestrator.training.state import TrainingState
 
@@ -105,9 +107,9 @@ def _train_epochs(
             limit_batches=numbers.limit_batches,
         )
         metrics = {"train/loss": loss, "train/lr": max(rates), **tally.to_metrics()}
-        if history.needs_scores:
-            metrics |= score_predictions(predictions, context).to_metrics("val")
         _check_finite(metrics, epoch=epoch)
+        if history.needs_scores:
+            metrics = score_predictions(predictions, context).to_metrics("val") | metrics
         history.add(metrics)
         if history.counted_epoch == epoch:
             counted = predictions
@@ -119,6 +121,20 @@ def _train_epochs(
         if verdict == "stop":
             return _STOPPED
 
+    return _end(plan, state, counted, history, folder, context)
+
+
+def _end(
+    plan: RunPlan,
+    state: TrainingState,
+    counted: Predictions,
+    history: History,
+    folder: RunFolder,
+    context: WorkerContext,
+) -> Result:
+    """Score the epoch that counts in full, and leave everything in the run's folder."""
+    if plan.place.describes_network and folder.writes:
+        folder.write_summary(_describe_network(state, plan.numbers.data))
     scores = score_predictions(counted, context)
     folder.close(state.scored_model, counted, scores)
     return Result(
@@ -139,6 +155,14 @@ def _train_epoch(
         if context.world_size == 1 and context.stop_requested():
             return None
     return losses
+
+
+def _describe_network(state: TrainingState, data: DataPlan) -> str:
+    from orchestrator.training.model.summary import summarize_model
+
+    summary = summarize_model(state.model, data.channels, data.image_size)
+    rows = describe_groups(state.groups, state.model)
+    return f"{summary.describe()}\n\n{tabulate_groups(rows)}"
 
 
 def _read_losses(

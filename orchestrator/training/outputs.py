@@ -5,7 +5,8 @@ best.safetensors     those of the best epoch, where that is the one that counts
 classes.json         names of the classes, in the order of their indices
 scores.json          every metric of the epoch that counts, with recall and confusion by class
 predictions.npz      its validation logits, labels and sample ids
-load_report.txt      what was loaded of the weights that it started from
+summary.txt          the network and the groups of its parameters, by the first run of each
+    load_report.txt      what was loaded of the weights that it started from
 skipped.txt          paths of images that were left out
 """
 
@@ -56,14 +57,15 @@ class RunFolder:
     def __init__(self, path: Path, context: WorkerContext, *, is_kept: bool) -> None:
         self._path = path
         self._context = context
-        self._writes = is_kept and context.rank == 0
+        self.writes = is_kept and context.rank == 0
+        """Whether this worker writes anything."""
         self._is_kept = is_kept
         self._classes: Sequence[str] = ()
 
     def open(self, data: Described, report: LoadReport | None) -> None:
         """Write what is known before the first step."""
         self._classes = data.classes
-        if not self._writes:
+        if not self.writes:
             return
         if report is not None:
             _write(self._path / "load_report.txt", report.describe() + "\n")
@@ -72,15 +74,20 @@ class RunFolder:
 
     def write_best(self, model: nn.Module) -> None:
         """Write the weights of the best epoch so far."""
-        if self._writes:
+        if self.writes:
             self._write_weights(model, BEST)
+
+    def write_summary(self, text: str) -> None:
+        """Write what the network is made of."""
+        if self.writes:
+            _write(self._path / "summary.txt", text + "\n")
 
     def close(self, model: nn.Module, predictions: Predictions, scores: Scores) -> None:
         """Write how it ended."""
         if not self._is_kept:
             return
         write_predictions(predictions, self._path / PREDICTIONS, self._context)
-        if self._writes:
+        if self.writes:
             self._write_weights(model, LAST)
             values = {"classes": list(self._classes), **asdict(scores)}
             _write(self._path / SCORES, json.dumps(_without_nan(values)) + "\n")

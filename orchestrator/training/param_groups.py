@@ -9,6 +9,7 @@ else was trained than was meant.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -85,7 +86,7 @@ def trainable_names(groups: Sequence[ParamGroup], epoch: int) -> set[str]:
     return {name for group in groups if group.learns_in(epoch) for name in group.names}
 
 
-def describe_groups(groups: Sequence[ParamGroup], model: nn.Module) -> list[dict[str, object]]:
+def describe_groups(groups: Sequence[ParamGroup], model: nn.Module) -> list[dict[str, Any]]:
     """One row per group: its name, tensors, parameters, rate, decay and first epoch."""
     sizes = {name: tensor.numel() for name, tensor in model.named_parameters()}
     return [
@@ -99,6 +100,29 @@ def describe_groups(groups: Sequence[ParamGroup], model: nn.Module) -> list[dict
         }
         for group in groups
     ]
+
+
+def tabulate_groups(groups: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of `describe_groups` as an aligned table."""
+    titles = ("group", "tensors", "parameters", "lr", "weight decay", "learns from epoch")
+    rows = [titles]
+    for group in groups:
+        first = group["first_epoch"]
+        rows.append(
+            (
+                str(group["group"]),
+                f"{group['tensors']:,}",
+                f"{group['parameters']:,}",
+                f"{group['lr']:g}",
+                f"{group['weight_decay']:g}",
+                "never" if first is None else str(first),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+        for row in rows
+    )
 
 
 def _apply_rules(

@@ -123,6 +123,7 @@ def test_the_smallest_spec_is_decided_to_the_last_value(make_plan: MakePlan) -> 
             "download": False,
             "cache": "auto",
             "weights": "",
+            "describes_network": True,
             "sources": "",
         },
     }

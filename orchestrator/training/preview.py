@@ -1,0 +1,99 @@
+"""What only torch can tell of a plan, before anything starts: sizes, groups, and mistakes.
+
+The network is built on the meta device, so that neither memory nor time is spent on weights;
+what would fail in every run fails here, in one line.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from orchestrator.planning.run_plan import Numbers, Place
+from orchestrator.training.data.transforms import Pipeline
+from orchestrator.training.model.build import describe_on_meta
+from orchestrator.training.model.interface import Interface
+from orchestrator.training.model.summary import ModelSummary, summarize_model
+from orchestrator.training.optim import build_optimizer
+from orchestrator.training.param_groups import describe_groups, tabulate_groups, trainable_names
+from orchestrator.training.state import choose_groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """A run's network, and how its parameters will learn."""
+
+    architecture: str
+    summary: ModelSummary
+    trainable: int
+    """Parameters that learn in some epoch."""
+    groups: tuple[Mapping[str, Any], ...]
+    """One row per group; see `describe_groups`."""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Title and text, as a plan prints them; groups only where there are several."""
+        summary = self.summary
+        rows = [
+            (
+                "network",
+                f"{summary.parameters:,} parameters, {self.trainable:,} of them learn, "
+                f"{summary.multiply_adds / 1e6:,.1f} million multiply-adds per image",
+            )
+        ]
+        if len(self.groups) > 1:
+            rows += [("group", _word_group(group)) for group in self.groups]
+        return rows
+
+    def table(self) -> str:
+        """The groups as an aligned table."""
+        return tabulate_groups(self.groups)
+
+
+def preview_run(numbers: Numbers, place: Place) -> Preview:
+    """Build what a run would, without weights, images or steps.
+
+    Args:
+        numbers: All that decides it.
+        place: Where the user's own code lies.
+
+    Raises:
+        TrainingError: The network or a transform cannot be built; names the key.
+        SpecError: The groups do not cover the network, or torch's optimizer takes no such
+            argument.
+    """
+    data = numbers.data
+    model = describe_network(numbers, place)
+    groups = choose_groups(model, numbers, num_classes=data.num_classes)
+    build_optimizer(numbers.optimizer, groups, model)
+    for steps in (data.train_transforms, data.eval_transforms):
+        Pipeline(steps, sources=place.sources)
+    last = numbers.training.epochs
+    learning = set().union(*(trainable_names(groups, epoch) for epoch in range(1, last + 1)))
+    sizes = {name: tensor.numel() for name, tensor in model.named_parameters()}
+    return Preview(
+        architecture=numbers.model.architecture,
+        summary=summarize_model(model, data.channels, data.image_size),
+        trainable=sum(sizes[name] for name in learning),
+        groups=tuple(describe_groups(groups, model)),
+    )
+
+
+def describe_network(numbers: Numbers, place: Place) -> nn.Module:
+    """The network of a run on the meta device."""
+    data = numbers.data
+    interface = Interface(
+        channels=data.channels, image_size=data.image_size, num_classes=data.num_classes
+    )
+    return describe_on_meta(numbers.model, interface=interface, place=place)
+
+
+def _word_group(group: Mapping[str, Any]) -> str:
+    begins = group["first_epoch"]
+    rate = f"lr {group['lr']:g}, weight decay {group['weight_decay']:g}"
+    if begins is None:
+        rate = "frozen"
+    elif begins > 1:
+        rate = f"{rate}, from epoch {begins}"
+    tensors = "1 tensor" if group["tensors"] == 1 else f"{group['tensors']} tensors"
+    return f"{group['group']}: {tensors}, {group['parameters']:,} parameters, {rate}"
