@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from orchestrator.planning.facts import DataSetFacts, Inputs
 from orchestrator.planning.section_plans import (
     DataPlan,
     FineTunePlan,
@@ -12,6 +13,10 @@ from orchestrator.planning.section_plans import (
     SchedulePlan,
     TrainingPlan,
 )
+
+
+DIGITS = Inputs(data=DataSetFacts(train_size=800, num_classes=10, channels=1, image_size=8))
+"""What planning reads of the embedded digits."""
 
 
 def data_plan(**changes: Any) -> DataPlan:

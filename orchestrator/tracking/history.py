@@ -49,7 +49,7 @@ class RunState:
     @property
     def epochs(self) -> int:
         """How many epochs were planned."""
-        epochs: int = self.plan["numbers"]["epochs"]
+        epochs: int = self.plan["numbers"]["training"]["epochs"]
         return epochs
 
     def take_report(self, when: float, epoch: int, metrics: Mapping[str, float]) -> None:

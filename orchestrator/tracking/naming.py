@@ -1,11 +1,15 @@
 """How runs are called and tagged in MLflow: by what differs, and at the end by the outcome."""
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from orchestrator.planning.names import name_setting, word_setting, word_value
 from orchestrator.planning.run_plan import Scalar
 from orchestrator.tracking.history import RunState
+
+_LONGEST: Final = 1000
+"""Letters of a parameter that is a list; MLflow cuts at 6,000 without a word."""
 
 
 def child_name(run: RunState, *, outcome: float | None = None) -> str:
@@ -48,7 +52,10 @@ def _flatten(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
     return flat
 
 
-def _word_exactly(value: Scalar) -> str:
+def _word_exactly(value: Scalar | list[Any]) -> str:
     """As `word_value`, but a number with all its digits: `0`, `0.1`, `0.012345678`."""
+    if isinstance(value, list):
+        text = json.dumps(value)
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     short = word_value(value)
     return repr(value) if isinstance(value, float) and float(short) != value else short

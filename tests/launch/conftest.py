@@ -6,6 +6,7 @@ from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.planning.resolve import resolve_search
 from orchestrator.planning.run_plan import RunPlan
 from orchestrator.specs.load import load_spec
+from tests.plans import DIGITS
 
 
 @pytest.fixture
@@ -21,4 +22,4 @@ def run_plan(tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
     )
     machine = Cluster(nodes=(Node(name="here", cpus=1, gpus=0),))
     storage = tmp_path_factory.mktemp("storage")
-    return resolve_search(spec, machine, storage=storage, number=1).runs[0]
+    return resolve_search(spec, machine, storage=storage, number=1, inputs=DIGITS).runs[0]

@@ -7,11 +7,11 @@ import pytest
 
 from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.planning.describe import describe_plan
-from orchestrator.planning.facts import DataSetFacts, Inputs
 from orchestrator.planning.numbers import Limits
 from orchestrator.planning.resolve import resolve_search
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.specs.load import load_spec
+from tests.plans import DIGITS
 
 MakePlan = Callable[..., SearchPlan]
 
@@ -30,8 +30,6 @@ DEMO_TEXT = """\
   results    /data/runs/digits-label-smoothing/3
   MLflow     sqlite:////data/runs/mlflow.db"""
 
-DIGITS = DataSetFacts(train_size=800, num_classes=10, channels=1, image_size=8)
-
 
 def find_row(text: str, title: str) -> str:
     """The text beside a title."""
@@ -46,7 +44,7 @@ def test_the_demos_plan_is_read_at_a_glance() -> None:
         Cluster(nodes=(Node(name="here", cpus=2, gpus=0),)),
         storage=Path("/data/runs"),
         number=3,
-        inputs=Inputs(data=DIGITS),
+        inputs=DIGITS,
     )
 
     title, _, rows = describe_plan(plan, width=90).partition("\n")

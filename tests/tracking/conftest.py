@@ -17,6 +17,7 @@ from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.specs.load import load_spec
 from orchestrator.tracking import journal
 from orchestrator.tracking.owner import describe_owner
+from tests.plans import DIGITS
 
 LANE = "lane 0"
 FACTS = {"python": "3.11.0", "torch": "2.11.0", "git.commit": "abc", "git.dirty": "false"}
@@ -43,7 +44,11 @@ class Search:
         }
         cluster = Cluster(nodes=(Node(name="here", cpus=1, gpus=0),))
         self.plan: SearchPlan = resolve_search(
-            load_spec(values | sections), cluster, storage=storage, number=number
+            load_spec(values | sections),
+            cluster,
+            storage=storage,
+            number=number,
+            inputs=DIGITS,
         )
         self.folder = self.plan.folder
         self.run_ids = [run.run_id for run in self.plan.runs]
