@@ -7,7 +7,17 @@ import click
 
 from orchestrator.errors import INTERRUPTED, OrchestratorError
 
-_COMMANDS = ("run", "plan", "validate", "summary", "compare", "ui", "schema")
+_COMMANDS = (
+    "run",
+    "plan",
+    "validate",
+    "summary",
+    "compare",
+    "evaluate",
+    "features",
+    "ui",
+    "schema",
+)
 
 
 class _LazyGroup(click.Group):
