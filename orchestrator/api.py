@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import RecordError, SpecError, TrainingError
+from orchestrator.errors import SpecError, TrainingError
 from orchestrator.execution import Execution, Watch
 from orchestrator.inputs import Surroundings, read_surroundings
 from orchestrator.launch.environment import prepare_environment
 from orchestrator.planning.numbers import Limits
 from orchestrator.planning.resolve import resolve_search
 from orchestrator.previews import preview_runs
+from orchestrator.recorded.runs import choose_best_run
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.specs.load import load_spec
 from orchestrator.tracking import storage
 from orchestrator.tracking.history import read_search
-from orchestrator.tracking.lookup import find_run
+from orchestrator.tracking.lookup import FoundRun, find_run
 from orchestrator.tracking.orphans import close_orphans
-from orchestrator.tracking.record import RunRecord, SearchRecord
-from orchestrator.tracking.ui import link_to_run, link_to_search, store_of
+from orchestrator.tracking.record import SearchRecord
 
 if TYPE_CHECKING:
     from orchestrator.comparison.summary import SearchSummary
@@ -212,58 +212,11 @@ def raise_for_failures(record: SearchRecord) -> None:
         raise TrainingError(f"{which}{first.run_id}: {first.error}")
 
 
-@dataclass(frozen=True)
-class Pages:
-    """Where MLflow shows something."""
-
-    store: str
-    """Tracking store, for a server to be started on."""
-    folder: Path
-    """Folder of the search."""
-    mlflow_id: str = ""
-    """MLflow's id of one run; empty for the whole search."""
-
-    @property
-    def server(self) -> str:
-        """Address of the server that has the records; empty for an SQLite store."""
-        return self.store.rstrip("/") if self.store.startswith("http") else ""
-
-    def link(self, base: str) -> str:
-        """The address of the pages on a server at `base`."""
-        if self.mlflow_id:
-            return link_to_run(self.folder, base, self.mlflow_id)
-        return link_to_search(self.folder, base)
-
-
-def find_pages(name: str | None, *, storage_path: str | None = None) -> Pages:
-    """Where MLflow shows a search or a run.
-
-    Args:
-        name: `NAME`, `NAME#3`, or a run as `find_run` takes it; None for the latest search.
-        storage_path: Where the records are; ORCHESTRATOR_STORAGE or `./runs` by default.
-
-    Raises:
-        RecordError: There is no such search or run.
-    """
-    folder = storage.find_storage(storage_path)
-    close_orphans(folder)
-    if name is None:
-        latest = storage.latest_search(folder)
-        if latest is None:
-            raise RecordError(f"nothing is recorded under {folder}; run an experiment first")
-        return Pages(store_of(latest), latest)
-    if storage.list_numbers(folder, name.partition("#")[0]) and not set("/@") & set(name):
-        search = storage.find_search(folder, name)
-        return Pages(store_of(search), search)
-    found = find_run(folder, name, choose_best=_best_run)
-    if not found.mlflow_id:
-        label = found.search.label
-        raise RecordError(f"{name}: MLflow has no such run yet; its search is {label}")
-    return Pages(store_of(found.search.folder), found.search.folder, found.mlflow_id)
-
-
 def _look_around(spec: ExperimentSpec, folder: Path) -> Surroundings:
-    return read_surroundings(spec, lambda name: find_run(folder, name, choose_best=_best_run))
+    def find(name: str) -> FoundRun:
+        return find_run(folder, name, choose_best=choose_best_run)
+
+    return read_surroundings(spec, find)
 
 
 def _load(source: Source, overrides: Sequence[str]) -> ExperimentSpec:
@@ -272,15 +225,3 @@ def _load(source: Source, overrides: Sequence[str]) -> ExperimentSpec:
     if overrides:
         raise SpecError(["overrides belong to a path or a map, not to a spec that is loaded"])
     return source
-
-
-def _best_run(search: SearchRecord) -> RunRecord | None:
-    """Of the setting with the best mean, the run with the first seed: never a lucky one."""
-    from orchestrator.comparison.summary import best_setting, summarize_search
-
-    best = best_setting(summarize_search(search))
-    if best is None:
-        return None
-    return next(
-        r for r in search.runs if r.setting == best.setting and r.seed == search.seeds[0]
-    )

@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from orchestrator.errors import InfeasibleError, SpecError
 from orchestrator.inputs import Surroundings, copy_sources
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.numbers import Limits
 from orchestrator.planning.resolve import SOURCES, resolve_search
-from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.planning.search_plan import SearchPlan, pick_run
 from orchestrator.previews import needs_preview, preview_runs
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.tracking import journal, storage
@@ -136,7 +134,7 @@ class Execution:
             inputs=self._around.inputs,
             limits=self._limits,
         )
-        return plan if self._only_run is None else _pick_run(plan, self._only_run)
+        return plan if self._only_run is None else pick_run(plan, self._only_run)
 
 
 class _Training:
@@ -239,25 +237,6 @@ class _Training:
                 status = "failed"
             self._book.append(journal.CLOSE, status=status)
         self._tick()
-
-
-def _pick_run(plan: SearchPlan, number: int) -> SearchPlan:
-    """The plan of one of its runs alone."""
-    if plan.lanes.workers > 1:
-        advice = f"set resources.num_workers=1 (got {plan.lanes.workers})"
-        raise InfeasibleError(f"--in-process trains with one worker; {advice}")
-    if not 1 <= number <= len(plan.runs):
-        text = f"--run {number}: the plan numbers its runs from 1 to {len(plan.runs)}"
-        raise SpecError([text])
-    chosen = plan.runs[number - 1]
-    return replace(
-        plan,
-        settings=(chosen.setting,),
-        baseline=None,
-        seeds=(chosen.numbers.seed,),
-        runs=(chosen,),
-        lanes=replace(plan.lanes, lanes=1),
-    )
 
 
 def _finish(replay: ReplayThread | None, patience_s: float) -> str:

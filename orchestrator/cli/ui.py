@@ -6,8 +6,8 @@ import time
 
 import click
 
-from orchestrator import api
 from orchestrator.cli import options
+from orchestrator.recorded.pages import find_pages
 from orchestrator.tracking import ui
 
 _PATIENCE_S = 300.0
@@ -30,7 +30,7 @@ def command(name: str | None, storage: str | None, port: int) -> int:
       orchestrator ui digits-label-smoothing#3
       orchestrator ui digits-label-smoothing@best
     """
-    found = api.find_pages(name, storage_path=storage)
+    found = find_pages(name, storage_path=storage)
     if found.server:
         click.echo(found.link(found.server))
         return 0

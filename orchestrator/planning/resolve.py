@@ -53,29 +53,21 @@ def resolve_search(
     pairs = [(setting, seed) for setting in settings for seed in seeds]
     lanes = _place(keys, cluster, runs=len(pairs))
     check_settings(spec, settings, inputs.data)
-    runs: list[RunPlan] = []
-    described: set[str] = set()
+    folder = storage / keys.name / str(number)
+    runs = []
     for name, (setting, seed) in zip(name_runs(pairs), pairs, strict=True):
         numbers = resolve_numbers(
             spec, setting, seed=seed, lanes=lanes, limits=limits, inputs=inputs
         )
         _check_device(spec, numbers)
-        place = _resolve_place(
-            spec.at(setting), inputs, folder=storage / keys.name / str(number), run=name
-        )
-        network = identify_network(numbers)
-        place = replace(place, describes_network=network not in described)
-        described.add(network)
-        runs.append(
-            _resolve_run(
-                keys, numbers, setting, run_id=f"{keys.name}/{number}/{name}", place=place
-            )
-        )
+        place = _resolve_place(spec.at(setting), inputs, folder=folder, run=name)
+        run_id = f"{keys.name}/{number}/{name}"
+        runs.append(_resolve_run(keys, numbers, setting, run_id=run_id, place=place))
     return SearchPlan(
         name=keys.name,
         number=number,
         description=keys.description,
-        folder=storage / keys.name / str(number),
+        folder=folder,
         store_uri=keys.tracking.uri or f"sqlite:///{storage / 'mlflow.db'}",
         metric=keys.search.metric,
         maximize=METRICS[keys.search.metric].maximize,
@@ -83,13 +75,25 @@ def resolve_search(
         settings=tuple(settings),
         baseline=choose_baseline(spec),
         seeds=seeds,
-        runs=tuple(runs),
+        runs=_describe_networks_once(runs),
         lanes=lanes,
         cluster_text=_describe_cluster(cluster),
         caveat=confounded_reason(spec.spaces, keys.search.metric),
         notes=(*spec.notes, *_list_notes(keys, lanes, settings=len(settings), runs=len(runs))),
         spec_text=spec.text,
     )
+
+
+def _describe_networks_once(runs: list[RunPlan]) -> tuple[RunPlan, ...]:
+    """Let the first run of each network record it layer by layer."""
+    described: set[str] = set()
+    marked = []
+    for run in runs:
+        network = identify_network(run.numbers)
+        is_new = network not in described
+        marked.append(replace(run, place=replace(run.place, describes_network=is_new)))
+        described.add(network)
+    return tuple(marked)
 
 
 def _check_device(spec: ExperimentSpec, numbers: Numbers) -> None:

@@ -1,10 +1,11 @@
 """One search, decided: its settings, its runs, its lanes and where everything goes."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.errors import InfeasibleError, SpecError
 from orchestrator.planning.placement import LanePlan
 from orchestrator.planning.run_plan import RunPlan, Scalar
 
@@ -53,3 +54,31 @@ class SearchPlan:
         values = asdict(self)
         values["folder"] = str(self.folder)
         return values
+
+
+def pick_run(plan: SearchPlan, number: int) -> SearchPlan:
+    """The plan of one of its runs alone.
+
+    Args:
+        plan: Of a whole search.
+        number: Of the run, as `plan` numbers them, from 1.
+
+    Raises:
+        InfeasibleError: Its runs have several workers each.
+        SpecError: There is no such run.
+    """
+    if plan.lanes.workers > 1:
+        advice = f"set resources.num_workers=1 (got {plan.lanes.workers})"
+        raise InfeasibleError(f"--in-process trains with one worker; {advice}")
+    if not 1 <= number <= len(plan.runs):
+        text = f"--run {number}: the plan numbers its runs from 1 to {len(plan.runs)}"
+        raise SpecError([text])
+    chosen = plan.runs[number - 1]
+    return replace(
+        plan,
+        settings=(chosen.setting,),
+        baseline=None,
+        seeds=(chosen.numbers.seed,),
+        runs=(chosen,),
+        lanes=replace(plan.lanes, lanes=1),
+    )

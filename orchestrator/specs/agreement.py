@@ -1,6 +1,6 @@
 """What must hold between the sections of an experiment."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +22,24 @@ def list_contradictions(keys: "Keys") -> Iterator[Contradiction]:
     mixing = keys.data.mixup or keys.data.cutmix
     if mixing and keys.loss.class_weights != "none" and keys.loss.name == "bce":
         yield "loss.class_weights", "cannot be combined with mixup or cutmix under bce"
+
+
+def list_idle(keys: "Keys", searched: Collection[str]) -> Iterator[Contradiction]:
+    """Yield keys that no setting would read.
+
+    A search may hold a value with which another key means nothing, such as MixUp's 0; a key
+    that means nothing in all of them is a mistake.
+
+    Args:
+        keys: The first setting.
+        searched: Dotted keys with a search space.
+    """
+    mixes = keys.data.mixup or keys.data.cutmix or {"data.mixup", "data.cutmix"} & {*searched}
+    if keys.data.mix_off_epoch is not None and not mixes:
+        yield "data.mix_off_epoch", "belongs to mixup and cutmix, which are off"
+    smooths = keys.loss.label_smoothing or "loss.label_smoothing" in searched
+    if keys.loss.smoothing != "uniform" and not smooths:
+        yield "loss.smoothing", "belongs to label_smoothing, which is 0"
 
 
 def _check_epochs(keys: "Keys") -> Iterator[Contradiction]:

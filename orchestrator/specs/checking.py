@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from itertools import islice, product
 
+from orchestrator.specs.agreement import list_idle
 from orchestrator.specs.experiment import Keys, describe_setting, replace_values
 from orchestrator.specs.fields import kind_at, list_fields
 from orchestrator.specs.mistakes import Mistakes
@@ -38,7 +39,11 @@ def check_reading(reading: Reading, mistakes: Mistakes) -> tuple[Keys, dict[str,
     mistakes.raise_any()
     checker.check_combinations(spaces)
     mistakes.raise_any()
-    return Keys.model_validate(reading.values), spaces
+    keys = Keys.model_validate(reading.values)
+    for key, text in list_idle(keys, spaces):
+        mistakes.add(reading.place_of(key), text, key=key)
+    mistakes.raise_any()
+    return keys, spaces
 
 
 class _Checker:

@@ -175,9 +175,3 @@ class DataSpec(Section):
         if self.mean and self.std and len(self.mean) != len(self.std):
             raise refuse(f"has {len(self.std)} values, mean has {len(self.mean)}", key="std")
         return self
-
-    @model_validator(mode="after")
-    def _mixing_ends_where_it_began(self) -> "DataSpec":
-        if self.mix_off_epoch is not None and not (self.mixup or self.cutmix):
-            raise refuse("belongs to mixup and cutmix, which are off", key="mix_off_epoch")
-        return self

@@ -73,14 +73,19 @@ def evaluate(  # noqa: PLR0913  keywords
     total = merge_tallies(tallies, device=context.device)
     if context.world_size > 1:
         distributed.all_reduce(total)
-    positions = eval_positions(
-        images,
-        rank=context.rank,
-        world_size=context.world_size,
-        limit_batches=limit_batches,
-    )
-    ids = images.ids[torch.cat(positions)]
+    ids = images.ids[_positions(images, context, limit_batches)]
     return read_tally(total), Predictions(torch.cat(logits), torch.cat(truth), ids)
+
+
+def _positions(images: ImageSet, context: WorkerContext, limit_batches: int | None) -> Tensor:
+    return torch.cat(
+        eval_positions(
+            images,
+            rank=context.rank,
+            world_size=context.world_size,
+            limit_batches=limit_batches,
+        )
+    )
 
 
 def write_predictions(predictions: Predictions, path: Path, context: WorkerContext) -> None:

@@ -18,7 +18,7 @@ from orchestrator.training import streams
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.freezing import set_trainable
 from orchestrator.training.loss import LossFunction, Targets, build_loss, weight_share
-from orchestrator.training.model.build import build_model
+from orchestrator.training.model.build import BuiltModel, build_model
 from orchestrator.training.model.head import find_head
 from orchestrator.training.model.interface import Interface
 from orchestrator.training.model.load_report import LoadReport
@@ -79,53 +79,33 @@ class TrainingState:
             context: This worker.
             steps_per_epoch: Optimizer steps of each epoch.
         """
-        classes = len(data.classes)
-        interface = Interface(
-            channels=numbers.data.channels,
-            image_size=numbers.data.image_size,
-            num_classes=classes,
-        )
-        built = build_model(
-            numbers.model,
-            interface=interface,
-            classes=data.classes,
-            seed=numbers.seed,
-            device=context.device,
-            place=place,
-        )
-        groups = choose_groups(built.model, numbers, num_classes=classes)
+        built = _build_model(numbers, place, data, context.device)
+        groups = choose_groups(built.model, numbers, num_classes=len(data.classes))
         model = built.model
         if numbers.model.sync_batch_norm and context.world_size > 1:
             model = convert_batch_norm(model, context.device)
         optimizer = build_optimizer(numbers.optimizer, groups, model)
         # What layers draw from the global generators, such as dropout, has a stream of its own.
         streams.seed_global_generators(numbers.seed, streams.LAYERS, context.rank)
+        training, device = numbers.training, context.device
         return cls(
             model=model,
             optimizer=optimizer,
             schedule=build_schedule(
                 numbers.schedule,
                 optimizer,
-                epochs=numbers.training.epochs,
+                epochs=training.epochs,
                 steps_per_epoch=steps_per_epoch,
             ),
-            loss=build_loss(
-                numbers.loss,
-                num_classes=classes,
-                class_counts=data.class_counts,
-                sources=place.sources,
-                device=context.device,
-            ),
+            loss=_build_loss(numbers, place, data, device),
             groups=groups,
-            plan=numbers.training,
+            plan=training,
             precision=Precision.of(
-                numbers.training.precision,
-                context.device,
-                channels_last=numbers.model.channels_last,
+                training.precision, device, channels_last=numbers.model.channels_last
             ),
             world_size=context.world_size,
             load_report=built.load_report,
-            average=_build_average(model, numbers.training.ema),
+            average=_build_average(model, training.ema),
         )
 
     def begin_epoch(self, epoch: int) -> None:
@@ -169,8 +149,7 @@ class TrainingState:
         """The network that is validated and written: the average where one is kept."""
         if self.average is None:
             return self.model
-        averaged: nn.Module = self.average.module
-        return averaged
+        return cast(nn.Module, self.average.module)
 
     def share_buffers(self) -> None:
         """Give every rank the running statistics of rank 0, so that all score one network."""
@@ -232,6 +211,36 @@ def choose_groups(model: nn.Module, numbers: Numbers, *, num_classes: int) -> li
     )
     head = find_head(model, num_classes) if needs_head else set()
     return group_parameters(model, tune, numbers.optimizer, head=head)
+
+
+def _build_model(
+    numbers: Numbers, place: Place, data: Labels, device: torch.device
+) -> BuiltModel:
+    interface = Interface(
+        channels=numbers.data.channels,
+        image_size=numbers.data.image_size,
+        num_classes=len(data.classes),
+    )
+    return build_model(
+        numbers.model,
+        interface=interface,
+        classes=data.classes,
+        seed=numbers.seed,
+        device=device,
+        place=place,
+    )
+
+
+def _build_loss(
+    numbers: Numbers, place: Place, data: Labels, device: torch.device
+) -> LossFunction:
+    return build_loss(
+        numbers.loss,
+        num_classes=len(data.classes),
+        class_counts=data.class_counts,
+        sources=place.sources,
+        device=device,
+    )
 
 
 def _build_average(model: nn.Module, decay: float | None) -> AveragedModel | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.api import find_pages
+from orchestrator.recorded.pages import find_pages
 from orchestrator.errors import RecordError
 from orchestrator.tracking.replay import Replay
 

@@ -104,9 +104,9 @@ def test_a_search_becomes_a_parent_and_its_children(
     assert "orchestrator.error" not in tags
 
     params = stopped.data.params
-    assert params["loss.label_smoothing"] == params["loss.label_smoothing"] == "0.1"
+    assert params["loss.label_smoothing"] == "0.1"
     assert params["data.batch_size"] == "64"
-    assert params["optimizer.backbone_lr"] == "0.1"
+    assert params["optimizer.lr"] == "0.1"
     assert params["limit_batches"] == "null"
 
     assert finished.data.metrics == {
