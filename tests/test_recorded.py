@@ -319,7 +319,7 @@ def test_progress_counts_every_image(storage: str, tmp_path: Path) -> None:
         progress=lambda done, size: seen.append((done, size)),
     )
 
-    assert seen == [(80, 377), (180, 377), (280, 377), (377, 377)]
+    assert seen == [(0, 377), (80, 377), (180, 377), (280, 377), (377, 377)]
 
 
 def test_an_interruption_leaves_nothing(storage: str, tmp_path: Path) -> None:

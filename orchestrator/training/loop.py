@@ -139,7 +139,11 @@ def _end(
     folder.close(state.scored_model, counted, scores)
     return Result(
         status="finished",
-        metrics={**scores.to_metrics("val"), **history.counted_metrics()},
+        metrics={
+            **scores.to_metrics("val"),
+            **history.counted_metrics(),
+            **folder.facts,
+        },
         weights_sha256=digest_weights(state.scored_model),
     )
 

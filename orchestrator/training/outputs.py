@@ -13,7 +13,7 @@ skipped.txt          paths of images that were left out
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final, Protocol
@@ -61,16 +61,23 @@ class RunFolder:
         """Whether this worker writes anything."""
         self._is_kept = is_kept
         self._classes: Sequence[str] = ()
+        self._facts: dict[str, float] = {}
 
     def open(self, data: Described, report: LoadReport | None) -> None:
         """Write what is known before the first step."""
         self._classes = data.classes
+        self._facts = _count(data, report)
         if not self.writes:
             return
         if report is not None:
             _write(self._path / "load_report.txt", report.describe() + "\n")
         if data.skipped:
             _write(self._path / "skipped.txt", "\n".join(data.skipped) + "\n")
+
+    @property
+    def facts(self) -> Mapping[str, float]:
+        """Images that were left out, and the share of the parameters that was loaded."""
+        return self._facts
 
     def write_best(self, model: nn.Module) -> None:
         """Write the weights of the best epoch so far."""
@@ -106,6 +113,11 @@ def digest_weights(model: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _count(data: Described, report: LoadReport | None) -> dict[str, float]:
+    counted = {"skipped_images": float(len(data.skipped))} if data.skipped else {}
+    return counted if report is None else {**counted, "loaded_share": report.share}
 
 
 def _without_nan(values: dict[str, object]) -> dict[str, object]:

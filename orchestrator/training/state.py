@@ -149,7 +149,7 @@ class TrainingState:
         """The network that is validated and written: the average where one is kept."""
         if self.average is None:
             return self.model
-        return cast(nn.Module, self.average.module)
+        return self.average.module
 
     def share_buffers(self) -> None:
         """Give every rank the running statistics of rank 0, so that all score one network."""

@@ -194,12 +194,28 @@ def test_names_of_a_small_network_are_all_listed() -> None:
         check_layers(model, ["zzz"])
 
 
-def test_an_image_that_does_not_fit_is_named(vgg: nn.Module) -> None:
-    """The shape, and torch's reason in one line."""
-    with pytest.raises(
-        TrainingError, match=r"VGG cannot take images of shape \(1, 32, 32\) \("
-    ):
-        read(vgg, "features.0", images=torch.zeros(2, 1, 32, 32))
+@pytest.mark.parametrize(
+    ("make", "shape", "reason"),
+    [
+        (lambda: models.vgg11_bn(num_classes=2), (1, 32, 32), "RuntimeError: Given groups=1"),
+        (
+            lambda: models.VisionTransformer(32, 8, 1, 2, 8, 8, num_classes=2),
+            (3, 40, 40),
+            "AssertionError: Wrong image height! Expected 32 but got 40!",
+        ),
+    ],
+)
+def test_an_image_that_does_not_fit_is_named(
+    make: Callable[[], nn.Module], shape: tuple[int, ...], reason: str
+) -> None:
+    """The shape, and the network's own reason in one line, whatever it raised."""
+    with pytest.raises(TrainingError) as refusal:
+        read(make(), "", images=torch.zeros(2, *shape))
+
+    said = str(refusal.value)
+    assert said.startswith("data.image_size: ")
+    assert f" cannot take images of shape {shape} ({reason}" in said
+    assert "\n" not in said
 
 
 SQUARE = torch.zeros(2, 3, 8, 8)

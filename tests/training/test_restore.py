@@ -174,8 +174,8 @@ def test_a_folder_of_images_without_a_test_part_says_how_to_get_one(tmp_path: Pa
     with pytest.raises(TrainingError) as refusal:
         open_parts(data, place, seed=0, parts=("test",))
     assert str(refusal.value) == (
-        "data.test_share: image_folder has no test part (got 0); train with "
-        "data.test_share=0.1, or sort files into a part `test`"
+        "data.test_share: image_folder has no test part (got 0); data.test_share=0.1 sets one "
+        "aside, for a run before it is trained"
     )
     with pytest.raises(TrainingError, match="cannot be read"):
         open_parts(replace(data, test_share=0.2), place, seed=0, parts=("test",))

@@ -11,10 +11,23 @@ import numpy as np
 import pytest
 
 from orchestrator.planning.run_plan import Assignment
+from orchestrator.training.loop import train
 
 SCRIPT = Path(__file__).with_name("worker_process.py")
 
 Pair = list[dict[str, Any]]
+
+THAWED: dict[str, Any] = {
+    "data": {"batch_size": 27, "drop_last": True, "mixup": 0.4, "cutmix": 1.0},
+    "model": {"sync_batch_norm": True},
+    "optimizer": {"lr": 0.05},
+    "schedule": {"name": "constant"},
+    "fine_tune": {"linear_probe_epochs": 1},
+    "training": {"epochs": 3, "accumulate": 2, "clip_norm": 1.0, "ema": 0.5},
+}
+"""The head alone, then everything; mixed images, shared statistics, parts, an average."""
+SYNCED: dict[str, Any] = {**THAWED, "training": {"epochs": 3, "clip_norm": 1.0, "ema": 0.5}}
+"""The same in one part, so that one worker's statistics are those of both."""
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +51,8 @@ def pair(
         make_assignment_in(folder / "whole", world_size=2, data=data),
         make_assignment_in(folder / "stopped", world_size=2, data=data, training={"epochs": 4}),
     ]
+    for name, sections in (("thawed", THAWED), ("synced", SYNCED)):
+        assignments.append(make_assignment_in(folder / name, world_size=2, **sections))
     texts = [assignment.to_json() for assignment in assignments]
     (folder / "assignments.json").write_text(json.dumps(texts))
     workers = [
@@ -94,3 +109,27 @@ def test_unequal_shards_step_as_the_whole_batch(pair: Pair) -> None:
     assert first["weight"] == second["weight"]
     means = np.mean([first["losses"], second["losses"]], axis=0)
     assert np.allclose(means, alone["losses"], rtol=1e-13)
+
+
+def test_workers_agree_after_what_learns_has_changed(pair: Pair) -> None:
+    """The wrapper is made anew in the second epoch; both end with the same weights."""
+    first, second = (found["thawed"] for found in pair)
+
+    assert first["weights"] == second["weights"] != ""
+    assert [epoch for epoch, _ in first["reports"]] == [1, 2, 3]
+
+
+def test_two_workers_compute_what_one_does(
+    pair: Pair, make_assignment: Callable[..., Assignment], worker: Any
+) -> None:
+    """Every epoch's loss and scores are those of one worker, but for the order of sums.
+
+    Images are mixed with partners of the other's share and normalised by the statistics of
+    both; gradients are clipped and weights averaged.
+    """
+    result = train(make_assignment(**SYNCED), worker.context)
+
+    reports = pair[0]["synced"]["reports"]
+    for (_, both), (_, alone) in zip(reports, worker.reports, strict=True):
+        assert both == pytest.approx(alone, rel=1e-4)
+    assert result.status == "finished"

@@ -1,6 +1,6 @@
 """One of two workers, as a process of its own: `worker_process.py RANK FOLDER`.
 
-Trains the assignments in `FOLDER/assignments.json`, the last of which is stopped after its
+Trains the assignments in `FOLDER/assignments.json`, the second of which is stopped after its
 first epoch, takes steps of a network without batch normalisation, and writes what it found to
 `FOLDER/RANK.json`.
 """
@@ -75,12 +75,14 @@ def main() -> None:
     distributed.init_process_group(
         "gloo", init_method=(folder / "meet").as_uri(), rank=rank, world_size=2
     )
-    whole, stopped = map(
+    whole, stopped, thawed, synced = map(
         Assignment.from_json, json.loads((folder / "assignments.json").read_text())
     )
     found = {
         "whole": train_assignment(whole, rank, stop_after=0),
         "stopped": train_assignment(stopped, rank, stop_after=1),
+        "thawed": train_assignment(thawed, rank, stop_after=0),
+        "synced": train_assignment(synced, rank, stop_after=0),
         "shared": step_linear(rank, 2),
         "alone": step_linear(0, 1),
     }
