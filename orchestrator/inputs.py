@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.errors import OrchestratorError, SpecError
+from orchestrator.planning.checks import located
 from orchestrator.planning.facts import DataSetFacts, FileFacts, Inputs, known_facts
 from orchestrator.planning.manifest import scan_image_folder, split_manifest
 from orchestrator.planning.table import scan_table
@@ -52,9 +53,11 @@ def read_surroundings(spec: ExperimentSpec, find_run: FindRun) -> Surroundings:
     """
     sources = _find_sources(spec)
     root = str(_import_root(spec)) if sources else ""
+    with located(spec):
+        data = _read_data(spec.keys.data, root)
     return Surroundings(
         inputs=Inputs(
-            data=_located(spec, lambda: _read_data(spec.keys.data, root)),
+            data=data,
             weights=_read_weights(spec, find_run),
             tensors=_read_tensors(spec),
             sources=_digest(sources),
@@ -70,16 +73,6 @@ def copy_sources(sources: Mapping[str, Path], folder: Path) -> None:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-
-
-def _located(spec: ExperimentSpec, read: Callable[[], DataSetFacts]) -> DataSetFacts:
-    """Put the place of the key before what is wrong with it."""
-    try:
-        return read()
-    except SpecError as error:
-        raise SpecError(
-            [f"{spec.place_of(text.partition(':')[0])}: {text}" for text in error.mistakes]
-        ) from error
 
 
 def _read_data(data: DataSpec, root: str) -> DataSetFacts:

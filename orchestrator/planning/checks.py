@@ -1,6 +1,7 @@
 """What no machine could train, found before one is asked: too few images, weights, classes."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from orchestrator.errors import SpecError
 from orchestrator.planning.cluster import word_count
@@ -22,7 +23,8 @@ def check_settings(
     Raises:
         SpecError: Names every key once, with the first setting that it is wrong for.
     """
-    facts = facts or known_facts(spec.keys.data)
+    with located(spec):
+        facts = facts or known_facts(spec.keys.data)
     found: dict[str, str] = {}
     for setting in settings:
         for key, text in _check_setting(spec.at(setting), facts):
@@ -32,6 +34,17 @@ def check_settings(
             found.setdefault(key, f"{spec.place_of(key)}: {key}: {text}{at}")
     if found:
         raise SpecError(list(found.values()))
+
+
+@contextmanager
+def located(spec: ExperimentSpec) -> Iterator[None]:
+    """Put the place of the key before what is wrong with it: `key: text` is raised within."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(
+            [f"{spec.place_of(text.partition(':')[0])}: {text}" for text in error.mistakes]
+        ) from error
 
 
 def _check_setting(keys: Keys, facts: DataSetFacts | None) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,160 @@
+"""What is read before planning: images, weights, the user's own code."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from orchestrator.errors import RecordError, SpecError
+from orchestrator.inputs import Surroundings, copy_sources, read_surroundings
+from orchestrator.specs.load import load_spec
+from orchestrator.tracking.lookup import FoundRun
+
+Read = Callable[..., Surroundings]
+
+SMALLEST = """\
+name: x
+data: {dataset: digits}
+model: {architecture: small_cnn}
+training: {epochs: 1}
+"""
+
+
+def nothing(name: str) -> FoundRun:
+    """No run is recorded."""
+    raise RecordError(f"no run {name!r}")
+
+
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
+    """Reads what the smallest experiment with these overrides starts from, in its folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.yaml").write_text(SMALLEST)
+
+    def read_with(*overrides: str, find_run: Any = nothing) -> Surroundings:
+        return read_surroundings(load_spec("x.yaml", overrides), find_run)
+
+    return read_with
+
+
+def make_images(folder: Path, **counts: int) -> None:
+    """A folder per class with this many images."""
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (9, 9)).save(folder / name / f"{number}.png")
+
+
+def test_digits_need_no_file(read: Read) -> None:
+    """Nothing is read, and torch is not loaded for it."""
+    around = read()
+
+    assert around.inputs.data.train_size == 800
+    assert (around.inputs.weights, around.sources, around.root) == ({}, {}, "")
+
+
+def test_a_folder_is_counted(read: Read, tmp_path: Path) -> None:
+    """A fifth of each class is validated on; the digest is that of names and sizes."""
+    make_images(tmp_path / "pics", cat=10, dog=20, emu=5)
+
+    whole = read("data.dataset=image_folder", "data.root=pics").inputs.data
+    kept = read(
+        "data.dataset=image_folder", "data.root=pics", "data.classes=[emu, cat]"
+    ).inputs.data
+
+    assert (whole.train_size, whole.num_classes, whole.image_size) == (28, 3, None)
+    assert (kept.train_size, kept.num_classes) == (12, 2)
+    assert whole.manifest == kept.manifest != ""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.root=nowhere"], "override 'data.root=nowhere': data.root: "),
+        (
+            ["data.root=pics", "data.classes=[cat, cow]"],
+            "override 'data.classes=[cat, cow]': data.classes: there is no class 'cow'; "
+            "there are 'cat', 'dog'",
+        ),
+    ],
+)
+def test_what_a_folder_does_not_have_is_named(
+    read: Read, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    """With the place of the key that asks for it."""
+    make_images(tmp_path / "pics", cat=4, dog=4)
+
+    with pytest.raises(SpecError) as caught:
+        read("data.dataset=image_folder", *overrides)
+
+    assert str(caught.value).startswith(message)
+
+
+def test_files_of_weights_are_digested(read: Read, tmp_path: Path) -> None:
+    """Every file of a search; torchvision's names are no files."""
+    (tmp_path / "a.pth").write_bytes(b"weights")
+
+    found = read("model.weights={grid: [null, a.pth]}").inputs.weights
+
+    (name,) = found
+    assert found[name].path == str(tmp_path / "a.pth")
+    assert found[name].sha256 == hashlib.sha256(b"weights").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.weights=b.pth", "model.weights: there is no file "),
+        ("model.weights=run:b@best", "model.weights: no run 'b@best'"),
+        ("model.rules=[{match: a, tensor: t.safetensors:k}]", "model.rules: there is no file "),
+    ],
+)
+def test_weights_that_are_not_there_are_named(read: Read, override: str, message: str) -> None:
+    """With the place of the key."""
+    with pytest.raises(SpecError) as caught:
+        read(override)
+
+    assert str(caught.value).startswith(f"override '{override}': {message}")
+
+
+CODE = "import part_of_mine\n\n\ndef loss(logits, targets):\n    return logits.sum()\n"
+
+
+def test_own_code_is_found_with_what_it_imports(read: Read, tmp_path: Path) -> None:
+    """Only files of the user's own; the digest changes with any of them."""
+    (tmp_path / "code_of_mine.py").write_text(CODE)
+    (tmp_path / "part_of_mine.py").write_text("VALUE = 1\n")
+    (tmp_path / "unrelated.py").write_text("raise AssertionError\n")
+
+    first = read("loss.name=code_of_mine:loss")
+    (tmp_path / "part_of_mine.py").write_text("VALUE = 2\n")
+    second = read("loss.name=code_of_mine:loss")
+    copy_sources(second.sources, tmp_path / "kept")
+
+    assert set(first.sources) == {"code_of_mine.py", "part_of_mine.py"}
+    assert first.root == str(tmp_path)
+    assert first.inputs.sources != second.inputs.sources
+    assert (tmp_path / "kept" / "part_of_mine.py").read_text() == "VALUE = 2\n"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("loss.name=nothing_like_it:loss", "loss.name: nothing_like_it cannot be imported"),
+        ("loss.name=json:lods", "loss.name: json has no 'lods'; did you mean 'load"),
+        ("loss.name=json:__name__", "loss.name: json:__name__ is not callable (str)"),
+        (
+            "data.transforms=[{nothing_like_it:a: {}}]",
+            "data.transforms: nothing_like_it cannot",
+        ),
+    ],
+)
+def test_own_code_that_cannot_be_had_is_named(read: Read, override: str, message: str) -> None:
+    """The key, the module, and what Python says."""
+    with pytest.raises(SpecError) as caught:
+        read(override)
+
+    assert str(caught.value).startswith(f"override '{override}': {message}")

@@ -1,0 +1,155 @@
+"""What torch says of a plan before anything starts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.cli.main import run_command_line
+from orchestrator.errors import SpecError
+from orchestrator.planning.cluster import Cluster, Node
+from orchestrator.planning.resolve import resolve_search
+from orchestrator.previews import needs_preview, preview_runs
+from orchestrator.specs.load import load_spec
+from orchestrator.training.preview import Preview
+from tests.plans import DIGITS
+
+HERE = Cluster(nodes=(Node(name="here", cpus=2, gpus=0),))
+
+
+def preview(**sections: Any) -> list[Preview]:
+    """Look at an experiment on digits."""
+    values: dict[str, Any] = {
+        "name": "x",
+        "data": {"dataset": "digits"},
+        "model": {"architecture": "small_cnn"},
+        "training": {"epochs": 3},
+    }
+    for key, value in sections.items():
+        values[key] = {**values.get(key, {}), **value}
+    spec = load_spec(values)
+    plan = resolve_search(spec, HERE, storage=Path("/data"), number=1, inputs=DIGITS)
+    assert needs_preview(plan.runs) is (len(sections) > 0)
+    return preview_runs(spec, plan.runs, sources="")
+
+
+def test_the_small_network_is_counted() -> None:
+    """Three convolutions without bias, three normalisations and a linear layer."""
+    (seen,) = preview()
+
+    parameters = 9 * (16 + 16 * 32 + 32 * 32) + 2 * (16 + 32 + 32) + 32 * 10 + 10
+    assert seen.summary.parameters == seen.trainable == parameters
+    assert seen.rows() == [
+        (
+            "network",
+            "14,458 parameters, 14,458 of them learn, 0.5 million multiply-adds per image",
+        )
+    ]
+
+
+def test_groups_are_shown_with_their_sizes() -> None:
+    """Tensors, parameters, rates and when they begin; frozen ones do not learn."""
+    (seen,) = preview(
+        fine_tune={
+            "groups": [
+                {"match": "^head", "lr": 0.1},
+                {"match": "^features.0", "freeze": True},
+                {"match": ".*", "lr": 0.01},
+            ],
+            "unfreeze": [{"epoch": 2, "match": r"^features\.7", "lr": 0.05}],
+        }
+    )
+
+    assert [text for title, text in seen.rows() if title == "group"] == [
+        "^features.0: 1 tensor, 144 parameters, frozen",
+        ".*: 7 tensors, 4,768 parameters, lr 0.01, weight decay 0",
+        r"^features\.7 (epoch 2): 1 tensor, 9,216 parameters, lr 0.05, weight decay 0, "
+        "from epoch 2",
+        "^head: 2 tensors, 330 parameters, lr 0.1, weight decay 0",
+    ]
+    assert seen.trainable == seen.summary.parameters - 144
+
+
+def test_each_different_network_is_looked_at_once() -> None:
+    """Of two architectures and two values of smoothing there are two networks."""
+    pytest.importorskip("torchvision")
+
+    seen = preview(
+        model={"architecture": {"grid": ["small_cnn", "squeezenet1_0"]}},
+        loss={"label_smoothing": {"grid": [0, 0.1]}},
+        data={"image_size": 32},
+    )
+
+    assert [found.architecture for found in seen] == ["small_cnn", "squeezenet1_0"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"fine_tune": {"groups": [{"match": "^head", "lr": 1.0}]}},
+            "<dict>: fine_tune.groups: 9 parameters match no rule, such as ",
+        ),
+        (
+            {"optimizer": {"arguments": {"betas": [0.9, 0.9]}}},
+            "<dict>: optimizer.arguments.betas: no such argument; torch's sgd takes momentum, ",
+        ),
+        (
+            {"data": {"transforms": [{"ColorJitter": {"hue": 3}}]}},
+            "<dict>: data.transforms: ",
+        ),
+        (
+            {"model": {"architecture": "inception_v3"}},
+            "<dict>: data.image_size: inception_v3 ",
+        ),
+    ],
+)
+def test_what_every_run_would_fail_of_is_refused(
+    sections: dict[str, Any], message: str
+) -> None:
+    """One line, with the key and its place."""
+    pytest.importorskip("torchvision")
+
+    with pytest.raises(SpecError) as caught:
+        preview(**sections)
+
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_refused_network_takes_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`run` ends before a folder is made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORCHESTRATOR_STORAGE", str(tmp_path / "runs"))
+    Path("x.yaml").write_text(
+        "name: x\ndata: {dataset: digits}\nmodel: {architecture: small_cnn}\n"
+        "training: {epochs: 1}\nfine_tune: {groups: [{match: nothing, lr: 1}]}\n"
+    )
+
+    assert run_command_line(["run", "x.yaml", "--in-process"]) == 2
+
+    assert capsys.readouterr().err.startswith(
+        "x.yaml:5:21: fine_tune.groups: rule 1, 'nothing',"
+    )
+    assert not (tmp_path / "runs" / "x").exists()
+
+
+def test_summary_prints_layers_and_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row per layer, a row per group."""
+    monkeypatch.chdir(tmp_path)
+    Path("x.yaml").write_text(
+        "name: x\ndata: {dataset: digits}\nmodel: {architecture: small_cnn}\n"
+        "training: {epochs: 1}\nfine_tune: {backbone_lr: 0.01, head_lr: 1}\n"
+    )
+
+    assert run_command_line(["summary", "x.yaml"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "small_cnn"
+    assert any(line.split() == ["head", "Linear", "1×10", "330", "320"] for line in lines)
+    assert lines[-2].split() == ["backbone", "9", "14,128", "0.01", "0", "1"]
+    assert lines[-1].split() == ["head", "2", "330", "1", "0", "1"]
