@@ -1,13 +1,13 @@
 """`orchestrator features`: what layers of a recorded network give for a data set's images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from orchestrator.cli import options
@@ -16,6 +16,10 @@ from orchestrator.cli.table import draw_table
 from orchestrator.recorded.evaluation import PARTS
 from orchestrator.recorded.features import FeatureOptions, Progress, extract_features
 from orchestrator.recorded.probing import probe_features
+
+if TYPE_CHECKING:
+    from orchestrator.training.feature_set import FeatureSet
+    from orchestrator.training.probe import ProbeScore
 
 _PROBES = {"knn": "20 nearest neighbours", "linear": "logistic regression"}
 
@@ -102,23 +106,38 @@ def command(
         features = extract_features(
             spec, overrides, run=run, options=asked, storage_path=storage, progress=progress
         )
-    rows = ", ".join(f"{part} {end - first:,}" for part, (first, end) in features.rows.items())
-    click.echo(f"{features.run} ({features.weights}) on {features.dataset}: {rows} images\n")
-    shapes = {name: _word_shape(shape[1:]) for name, shape in features.shapes.items()}
-    files = [(name, shapes[name], file) for name, file in features.files.items()]
-    click.echo(draw_table(("layer", "shape", "file"), files, to_left=3))
+    click.echo(describe_features(features))
     click.echo(f"\nwritten to {out}")
-    if probe is None:
-        return
-    with Console(stderr=True).status(f"fitting {_PROBES[probe]}"):
-        scores = probe_features(Path(out), probe)
-    table = []
+    if probe is not None:
+        with Console(stderr=True).status(f"fitting {_PROBES[probe]}"):
+            scores = probe_features(Path(out), probe)
+        click.echo(f"\n{_PROBES[probe]}, fitted on train, scored on val\n")
+        click.echo(describe_probe(features, scores))
+
+
+def describe_features(features: "FeatureSet") -> str:
+    """Whose network, on which images, and the array of each layer, as text."""
+    rows = ", ".join(f"{part} {end - first:,}" for part, (first, end) in features.rows.items())
+    files = [
+        (name, _word_shape(features.shapes[name]), file)
+        for name, file in features.files.items()
+    ]
+    return (
+        f"{features.run} ({features.weights}) on {features.dataset}: {rows} images\n\n"
+        f"{draw_table(('layer', 'shape', 'file'), files, to_left=3)}"
+    )
+
+
+def describe_probe(features: "FeatureSet", scores: "Mapping[str, ProbeScore]") -> str:
+    """How well each layer separates the classes, in the order asked for, as text."""
+    rows = []
     for name, score in scores.items():
         low, high = (f"{100 * bound:.1f}" for bound in score.interval())
-        reach = f"{low:>5} to {high:>5}"
-        table.append((name, shapes[name], f"{100 * score.accuracy:.1f}", reach))
-    click.echo(f"\n{_PROBES[probe]}, fitted on train, scored on val\n")
-    click.echo(draw_table(("layer", "shape", "accuracy %", "95 % interval"), table, to_left=2))
+        accuracy = f"{100 * score.accuracy:.1f}"
+        rows.append(
+            (name, _word_shape(features.shapes[name]), accuracy, f"{low:>5} to {high:>5}")
+        )
+    return draw_table(("layer", "shape", "accuracy %", "95 % interval"), rows, to_left=2)
 
 
 def _read_names(text: str, *, option: str) -> tuple[str, ...]:
@@ -144,7 +163,8 @@ def _read_parts(text: str | None, *, probes: bool) -> tuple[str, ...]:
 
 
 def _word_shape(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape)) or "1"
+    """Of one image."""
+    return "×".join(map(str, shape[1:])) or "1"
 
 
 @contextmanager
@@ -154,16 +174,18 @@ def _bar() -> Iterator[Progress]:
     bar = Bar(
         TextColumn("  {task.description}"),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TimeRemainingColumn(),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
-    task = bar.add_task("reading", total=None)
+    task = bar.add_task("opening", total=None, count="")
 
     def progress(done: int, total: int) -> None:
-        bar.update(task, description="images", completed=done, total=total)
+        count = f"{done:,}/{total:,}"
+        what = "images" if done else "starting"
+        bar.update(task, description=what, completed=done, total=total, count=count)
 
     with bar:
         yield progress

@@ -95,13 +95,19 @@ def extract_features(
         job = _resolve_job(spec, recorded.plan, options, folder)
         with open_extraction(job) as extraction:
             features = extraction.create(folder)
-            done = 0
-            with closing(_write(extraction, job, folder, workers=options.workers)) as counts:
-                for count in counts:
-                    done += count
-                    if progress is not None:
-                        progress(done, features.size)
+            counts = _write(extraction, job, folder, workers=options.workers)
+            _follow(counts, features.size, progress or _tell_nobody)
     return features
+
+
+def _follow(counts: Generator[int], size: int, tell: Progress) -> None:
+    done = 0
+    tell(done, size)
+    # Closed before the folder goes, so that nobody writes into it any more.
+    with closing(counts):
+        for count in counts:
+            done += count
+            tell(done, size)
 
 
 def _write(
@@ -176,6 +182,10 @@ def _data_alone(spec: ExperimentSpec, run: RunPlan) -> ExperimentSpec:
         update={"data": data, "model": ModelSpec(architecture="small_cnn"), "loss": LossSpec()}
     )
     return replace(spec, keys=keys, spaces={})
+
+
+def _tell_nobody(done: int, size: int) -> None:
+    pass
 
 
 def _find_no_run(name: str) -> FoundRun:

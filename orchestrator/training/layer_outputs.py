@@ -87,6 +87,17 @@ class LayerReader:
             )
             for name in self._layers
         ]
+        try:
+            self._pass(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        missing = [name for name in self._layers if name not in kept]
+        if missing:
+            raise _refuse(missing[0], "is not passed when an image is classified")
+        return {name: kept[name] for name in self._layers}
+
+    def _pass(self, images: Tensor) -> None:
         # Its one operator for a whole encoder layer passes the layers within by.
         fast = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)
@@ -100,19 +111,15 @@ class LayerReader:
                 f"--batch-size: {len(images)} images at once do not fit into the memory of "
                 f"{images.device}; try fewer"
             ) from error
-        except RuntimeError as error:
+        except Exception as error:
+            # Networks refuse a size by whatever exception they like.
+            text = " ".join(str(error).split())[:200]
             raise TrainingError(
                 f"data.image_size: {type(self._model).__name__} cannot take images of shape "
-                f"{tuple(images.shape[1:])} ({str(error).splitlines()[0]})"
+                f"{tuple(images.shape[1:])} ({type(error).__name__}: {text})"
             ) from error
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
-            for handle in handles:
-                handle.remove()
-        missing = [name for name in self._layers if name not in kept]
-        if missing:
-            raise _refuse(missing[0], "is not passed when an image is classified")
-        return {name: kept[name] for name in self._layers}
 
     def _hook(self, name: str, kept: dict[str, Tensor], images: Tensor) -> Hook:
         def keep(_layer: nn.Module, _inputs: Any, output: Any) -> None:  # noqa: ANN401

@@ -90,8 +90,8 @@ def open_parts(data: DataPlan, place: Place, *, seed: int, parts: tuple[str, ...
     # Labels alone: no image is opened for it.
     if may_lack and not len(load_raw(data, place, ("test",)).parts["test"].labels):
         raise TrainingError(
-            f"data.test_share: {data.dataset} has no test part (got 0); train with "
-            "data.test_share=0.1, or sort files into a part `test`"
+            f"data.test_share: {data.dataset} has no test part (got 0); data.test_share=0.1 "
+            "sets one aside, for a run before it is trained"
         )
     return build_data(data, place, seed=seed, parts=parts)
 

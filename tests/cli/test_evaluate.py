@@ -85,7 +85,7 @@ def test_evaluate_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["smal@best"], 2, "no search of the name 'smal' under "),
+        (["tiny@best"], 2, "no search of the name 'tiny' under "),
         (["small@best", "--split", "tset"], 2, "'tset' is not one of 'train', 'val', 'test'"),
         (["small/seed=7"], 2, "small/seed=7: no such run; there are seed=0"),
         (["small@best", "--storage", "nowhere"], 2, "no search of the name 'small' under "),
