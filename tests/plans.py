@@ -14,7 +14,6 @@ from orchestrator.planning.section_plans import (
     TrainingPlan,
 )
 
-
 DIGITS = Inputs(data=DataSetFacts(train_size=800, num_classes=10, channels=1, image_size=8))
 """What planning reads of the embedded digits."""
 

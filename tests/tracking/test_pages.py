@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.recorded.pages import find_pages
 from orchestrator.errors import RecordError
+from orchestrator.recorded.pages import find_pages
 from orchestrator.tracking.replay import Replay
 
 MakeSearch = Callable[..., Any]
