@@ -63,23 +63,37 @@ def resolve_search(
         place = _resolve_place(spec.at(setting), inputs, folder=folder, run=name)
         run_id = f"{keys.name}/{number}/{name}"
         runs.append(_resolve_run(keys, numbers, setting, run_id=run_id, place=place))
+    return _assemble(spec, folder, cluster, lanes, _describe_networks_once(runs))
+
+
+def _assemble(
+    spec: ExperimentSpec,
+    folder: Path,
+    cluster: Cluster,
+    lanes: LanePlan,
+    runs: tuple[RunPlan, ...],
+) -> SearchPlan:
+    keys, metric = spec.keys, spec.keys.search.metric
+    seeds = tuple(dict.fromkeys(run.numbers.seed for run in runs))
+    settings = tuple(run.setting for run in runs[:: len(seeds)])
+    notes = _list_notes(keys, lanes, settings=len(settings), runs=len(runs))
     return SearchPlan(
         name=keys.name,
-        number=number,
+        number=int(folder.name),
         description=keys.description,
         folder=folder,
-        store_uri=keys.tracking.uri or f"sqlite:///{storage / 'mlflow.db'}",
-        metric=keys.search.metric,
-        maximize=METRICS[keys.search.metric].maximize,
+        store_uri=keys.tracking.uri or f"sqlite:///{folder.parents[1] / 'mlflow.db'}",
+        metric=metric,
+        maximize=METRICS[metric].maximize,
         select=keys.training.select,
-        settings=tuple(settings),
+        settings=settings,
         baseline=choose_baseline(spec),
         seeds=seeds,
-        runs=_describe_networks_once(runs),
+        runs=runs,
         lanes=lanes,
         cluster_text=_describe_cluster(cluster),
-        caveat=confounded_reason(spec.spaces, keys.search.metric),
-        notes=(*spec.notes, *_list_notes(keys, lanes, settings=len(settings), runs=len(runs))),
+        caveat=confounded_reason(spec.spaces, metric),
+        notes=(*spec.notes, *notes),
         spec_text=spec.text,
     )
 
