@@ -9,19 +9,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orchestrator.api import Limits, RunOptions, compare, load_spec, plan, read_record, run
     from orchestrator.errors import OrchestratorError
+    from orchestrator.recorded.evaluation import evaluate
+    from orchestrator.recorded.features import FeatureOptions, extract_features
 
 __all__ = [
+    "FeatureOptions",
     "Limits",
     "OrchestratorError",
     "RunOptions",
     "compare",
+    "evaluate",
+    "extract_features",
     "load_spec",
     "plan",
     "read_record",
     "run",
 ]
 
-_HOMES = {"OrchestratorError": "orchestrator.errors"}
+_HOMES = {
+    "FeatureOptions": "orchestrator.recorded.features",
+    "OrchestratorError": "orchestrator.errors",
+    "evaluate": "orchestrator.recorded.evaluation",
+    "extract_features": "orchestrator.recorded.features",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -4,7 +4,8 @@ Everything here is the user's to mend: the command line prints the message witho
 A mistake of our own stays a `ValueError` or an assertion and keeps its traceback.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar, Final
 
 INTERRUPTED: Final = 130
@@ -41,6 +42,19 @@ class TrainingError(OrchestratorError):
     """Every run failed, or the only one did."""
 
     exit_status: ClassVar[int] = 4
+
+
+@contextmanager
+def nothing_is_trained() -> Iterator[None]:
+    """Take what training refuses for a mistake of the command: there is no run that failed.
+
+    Raises:
+        SpecError: Something within raised a `TrainingError`.
+    """
+    try:
+        yield
+    except TrainingError as error:
+        raise SpecError([str(error)]) from error
 
 
 class RecordError(OrchestratorError):

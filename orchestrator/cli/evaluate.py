@@ -8,6 +8,7 @@ from rich.console import Console
 from orchestrator.cli import options
 from orchestrator.cli.answer import terminal_width
 from orchestrator.cli.table import GAP, draw_table
+from orchestrator.errors import nothing_is_trained
 from orchestrator.recorded.evaluation import PARTS, Evaluation, evaluate
 
 _MOST_CLASSES = 40
@@ -40,7 +41,7 @@ def command(run: str, split: str, as_json: bool, storage: str | None) -> None:
       orchestrator evaluate digits-label-smoothing@best --split test
       orchestrator evaluate digits-label-smoothing/label_smoothing=0.1,seed=2 --json
     """
-    with Console(stderr=True).status(f"scoring {run} on {split}"):
+    with nothing_is_trained(), Console(stderr=True).status(f"scoring {run} on {split}"):
         evaluation = evaluate(run, split=split, storage_path=storage)
     if as_json:
         click.echo(json.dumps(evaluation.to_json(), indent=2, ensure_ascii=False))
