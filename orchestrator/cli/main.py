@@ -8,6 +8,7 @@ import click
 from orchestrator.errors import INTERRUPTED, OrchestratorError
 
 _COMMANDS = (
+    "init",
     "run",
     "plan",
     "validate",
@@ -29,10 +30,14 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f"orchestrator.cli.{cmd_name}").command
+        command: click.Command = import_module(_module(cmd_name)).command
         # Click's mark of lines that are not to be wrapped, as raw docstrings have it.
         command.help = (command.help or "").replace("\\b\n", "\b\n")
         return command
+
+
+def _module(cmd_name: str) -> str:
+    return f"orchestrator.cli.{cmd_name.replace('-', '_')}"
 
 
 @click.group(

@@ -2,18 +2,17 @@
 
 import os
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.live import Live
 
 from orchestrator.cli.answer import show_answer, terminal_width
+from orchestrator.cli.program import word_command
 from orchestrator.cli.progress import ProgressView, plain_lines
 from orchestrator.comparison.summary import SearchSummary
 from orchestrator.execution import PICTURE, Watch
@@ -101,7 +100,7 @@ class Screen(Watch):
                 f"MLflow    not up to date ({mlflow_error}); nothing is lost, the next command "
                 "writes it"
             )
-        command, where = _word_command(), _word_storage(record)
+        command, where = word_command(), _word_storage(record)
         click.echo(f"MLflow    {command} ui {record.label}{where}")
         click.echo(f"again     {command} compare {record.label}{where}")
         click.echo(f"took      {time.monotonic() - self._began:.0f} s")
@@ -111,14 +110,6 @@ class Screen(Watch):
         if self._live is not None:
             self._live.stop()
             self._live = None
-
-
-def _word_command() -> str:
-    """What to type for this program here: its environment need not be the shell's."""
-    program = Path(sys.argv[0])
-    if program.name == "orchestrator" and not shutil.which("orchestrator"):
-        return shlex.quote(str(program))
-    return "orchestrator"
 
 
 def _word_storage(record: SearchRecord) -> str:
