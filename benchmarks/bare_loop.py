@@ -21,7 +21,8 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from orchestrator.planning.run_plan import DataPlan  # noqa: E402
+from orchestrator.planning.run_plan import Place  # noqa: E402
+from orchestrator.planning.section_plans import DataPlan, NormalizePlan  # noqa: E402
 from orchestrator.training.data.build import build_data  # noqa: E402
 from orchestrator.training.streams import derive_seed  # noqa: E402
 
@@ -30,6 +31,9 @@ EPOCHS = 12
 BATCH = 64
 DATA = DataPlan(
     dataset="digits",
+    arguments={},
+    manifest="",
+    classes=(),
     num_classes=10,
     channels=1,
     image_size=8,
@@ -37,7 +41,19 @@ DATA = DataPlan(
     train_size=600,
     label_noise=0.2,
     drop_last=False,
+    val_share=0.2,
+    test_share=0.0,
+    sampler="shuffle",
+    repeated_augmentation=1,
+    train_transforms=(),
+    eval_transforms=(),
+    normalize=NormalizePlan(by="none", mean=(), std=()),
+    mixup=0.0,
+    cutmix=0.0,
+    mix_off_epoch=None,
+    on_corrupt="fail",
 )
+PLACE = Place(folder="", loader_workers=0)
 
 
 class Network(nn.Module):
@@ -69,7 +85,7 @@ class Network(nn.Module):
 
 def train(smoothing: float, seed: int, on_epoch: list[float]) -> tuple[float, str]:
     """Train one network; its accuracy and the digest of its weights."""
-    data = build_data(DATA, seed=seed)
+    data = build_data(DATA, PLACE, seed=seed)
     images = data.train.images.float() / 255
     labels = data.train.labels
     val_images, val_labels = data.val.images.float() / 255, data.val.labels
