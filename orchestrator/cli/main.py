@@ -9,6 +9,7 @@ from orchestrator.errors import INTERRUPTED, OrchestratorError
 
 _COMMANDS = (
     "init",
+    "check-data",
     "run",
     "plan",
     "validate",

@@ -71,5 +71,5 @@ def choose_batch_size(images: int) -> int:
     most = 64
     while most > 8 and images < most * _STEPS:
         most //= 2
-    wholesome = (*range(most, 7, -8), *range(most, 1, -1))
+    wholesome: tuple[int, ...] = (*range(most, 7, -8), *range(most, 1, -1))
     return next(size for size in wholesome if size <= images and images % size != 1)

@@ -18,11 +18,7 @@ from orchestrator.errors import TrainingError
 from orchestrator.planning.run_plan import Place
 from orchestrator.planning.section_plans import DataPlan, NormalizePlan
 from orchestrator.training.data.image_set import ImageSet, Pixels, TensorPixels
-from orchestrator.training.data.loading import (
-    LoadedSet,
-    check_images,
-    load_set,
-)
+from orchestrator.training.data.loading import LoadedSet, load_set
 from orchestrator.training.data.normalization import IDENTITY, Normalization, measure
 from orchestrator.training.data.order import epoch_order, shard_batch, split_batches
 from orchestrator.training.data.reading import preserved_generators
@@ -32,7 +28,6 @@ __all__ = [
     "ImageSet",
     "RunData",
     "build_data",
-    "check_images",
     "epoch_order",
     "redraw_labels",
     "shard_batch",

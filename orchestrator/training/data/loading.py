@@ -12,7 +12,6 @@ import torch
 from orchestrator.errors import TrainingError
 from orchestrator.planning.run_plan import Place
 from orchestrator.planning.section_plans import DataPlan
-from orchestrator.training.data.decode_pass import Progress, find_failures
 from orchestrator.training.data.digits import load_digits
 from orchestrator.training.data.files import open_files
 from orchestrator.training.data.folders import SCANS, load_files
@@ -56,41 +55,10 @@ def load_set(plan: DataPlan, place: Place, parts: tuple[str, ...]) -> LoadedSet:
         )
     found, skipped = {}, []
     for name, part in raw.parts.items():
-        _check_labels(part, raw.classes, name)
+        check_labels(part, raw.classes, name)
         found[name], left_out = _open_part(part, plan, place)
         skipped += left_out
     return LoadedSet(raw.classes, found, tuple(skipped))
-
-
-def check_images(
-    plan: DataPlan, place: Place, *, progress: Progress | None = None
-) -> list[tuple[str, str]]:
-    """Read every image file of a data set, of all its parts.
-
-    Args:
-        plan: Key `data`, decided.
-        place: Where the data lies.
-        progress: Called now and then with the number of files done and of all.
-
-    Returns:
-        Path and reason of each file that cannot be read; nothing for data that has no files.
-
-    Raises:
-        TrainingError: The data is not there.
-    """
-    parts: tuple[str, ...] = ("train", "val")
-    if plan.dataset in SCANS or plan.dataset == "digits":
-        parts = (*parts, "test")
-    elif plan.dataset in SETS:
-        parts = tuple(SETS[plan.dataset].parts)
-    paths = [
-        part.images[row]
-        for part in load_raw(plan, place, parts).parts.values()
-        if isinstance(part.images, tuple)
-        for row in part.rows.tolist()
-    ]
-    failures = find_failures(paths, channels=plan.channels, progress=progress)
-    return [(paths[position], reason) for position, reason in failures.items()]
 
 
 def load_raw(plan: DataPlan, place: Place, parts: tuple[str, ...]) -> RawSet:
@@ -130,7 +98,12 @@ def keep_classes(raw: RawSet, names: tuple[str, ...]) -> RawSet:
     return RawSet(names, parts)
 
 
-def _check_labels(part: RawPart, classes: tuple[str, ...], name: str) -> None:
+def check_labels(part: RawPart, classes: tuple[str, ...], name: str) -> None:
+    """Refuse a part without images, or with labels that no class has.
+
+    Raises:
+        TrainingError: Names the part.
+    """
     if not len(part.labels):
         raise TrainingError(f"data: no image is left in the {name} part")
     low, high = int(part.labels.min()), int(part.labels.max())

@@ -19,7 +19,7 @@ from orchestrator.errors import TrainingError
 from orchestrator.planning.run_plan import Place
 from orchestrator.planning.section_plans import DataPlan
 from orchestrator.training.data.images import image_to_tensor
-from orchestrator.training.data.raw_set import RawSet, raw_part
+from orchestrator.training.data.raw_set import RawPart, RawSet, raw_part
 from orchestrator.training.own_code import load_callable
 
 
@@ -78,7 +78,9 @@ class DatasetPixels:
         return f"{self.name}[{row}]"
 
 
-def load_own(plan: DataPlan, place: Place, parts: Sequence[str]) -> RawSet:
+def load_own(
+    plan: DataPlan, place: Place, parts: Sequence[str], *, optional: Sequence[str] = ()
+) -> RawSet:
     """Call the user's code and look at what comes.
 
     It returns an object or a mapping with `train`, `val` and perhaps `test`, and perhaps
@@ -90,6 +92,7 @@ def load_own(plan: DataPlan, place: Place, parts: Sequence[str]) -> RawSet:
         plan: Key `data`, decided.
         place: Where the data and the user's modules are.
         parts: Parts that are wanted.
+        optional: Parts that are wanted where there are such.
 
     Raises:
         TrainingError: The code fails, or returns something else; says what and what is needed.
@@ -102,14 +105,15 @@ def load_own(plan: DataPlan, place: Place, parts: Sequence[str]) -> RawSet:
         made = make(**arguments)
     except Exception as error:
         raise _refuse(plan.dataset, f"fails ({_say(error)})") from error
-    found, first = {}, 0
+    found: dict[str, RawPart] = {}
+    first = 0
     for part in ("train", "val", "test"):
         dataset = _find_part(made, part)
         if dataset is None:
             if part in parts:
                 raise _refuse(plan.dataset, f"returns no {part!r} ({type(made).__name__})")
             continue
-        if part in parts:
+        if part in (*parts, *optional):
             name = f"{plan.dataset} {part}"
             labels = read_labels(dataset, name=name)
             pixels = DatasetPixels(dataset, labels, plan.channels, name)

@@ -15,7 +15,7 @@ from orchestrator.planning.run_plan import Place
 from orchestrator.planning.section_plans import DataPlan, NormalizePlan
 from orchestrator.training.data import build as build_module
 from orchestrator.training.data import digits as digits_module
-from orchestrator.training.data.build import RunData, build_data, check_images, redraw_labels
+from orchestrator.training.data.build import RunData, build_data, redraw_labels
 from orchestrator.training.data.decoding import read_image
 
 MakePlan = Callable[..., DataPlan]
@@ -360,30 +360,6 @@ def test_unwanted_classes_are_not_read(build: Build, write_folder: Callable[...,
 
     assert data.classes == ("b", "a")
     assert data.skipped == ()
-
-
-def test_a_check_reads_every_file(
-    make_plan: MakePlan, make_place: MakePlace, write_folder: Callable[..., Path]
-) -> None:
-    """Of all parts; broken ones are returned with their reasons, and how far it is is told."""
-    root = write_folder()
-    (root / "a" / "3.png").write_bytes(b"")
-    (root / "b" / "0.png").write_bytes(b"x")
-    told: list[tuple[int, int]] = []
-    place = make_place(data_root=str(root))
-
-    found = check_images(
-        make_plan(dataset="image_folder", test_share=0.2),
-        place,
-        progress=lambda done, total: told.append((done, total)),
-    )
-
-    assert sorted(found) == [
-        (f"{root}/a/3.png", "empty file"),
-        (f"{root}/b/0.png", "no known kind of image"),
-    ]
-    assert told[-1] == (16, 16)
-    assert check_images(make_plan(), make_place()) == []
 
 
 GIVEN = NormalizePlan(by="given", mean=(0.5,), std=(0.25,))

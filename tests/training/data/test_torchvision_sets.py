@@ -15,7 +15,8 @@ from torchvision import datasets
 from orchestrator.errors import TrainingError
 from orchestrator.planning.run_plan import Place
 from orchestrator.planning.section_plans import DataPlan
-from orchestrator.training.data.build import build_data, check_images
+from orchestrator.training.data.build import build_data
+from orchestrator.training.data.checking import check_data_set
 from orchestrator.training.data.torchvision_sets import SETS
 
 MakePlan = Callable[..., DataPlan]
@@ -166,10 +167,13 @@ def test_sets_of_files_go_the_way_of_files(
     assert [len(data.parts[part]) for part in ("train", "val", "test")] == [14, 4, 2]
     assert data.class_counts == (7, 7)
     assert data.train.images.shape == (14, 3, 10, 12)
-    assert check_images(plan, place) == []
+    assert check_data_set(plan, place).unreadable == ()
     broken = tmp_path / "data/eurosat/2750/River/River_3.jpg"
     broken.write_bytes(b"")
-    assert check_images(plan, place) == [(str(broken), "empty file")]
+    unreadable = check_data_set(plan, place).unreadable
+    assert [(image.name, reason) for image, reason in unreadable] == [
+        (str(broken), "empty file")
+    ]
 
 
 def test_a_part_that_is_nowhere_is_refused(
