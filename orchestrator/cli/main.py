@@ -10,6 +10,7 @@ from orchestrator.errors import INTERRUPTED, OrchestratorError
 _COMMANDS = (
     "init",
     "check-data",
+    "fetch",
     "run",
     "plan",
     "validate",

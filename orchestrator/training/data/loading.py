@@ -20,7 +20,8 @@ from orchestrator.training.data.own_set import load_own
 from orchestrator.training.data.raw_set import RawPart, RawSet
 from orchestrator.training.data.reading import preserved_generators
 from orchestrator.training.data.synthetic import load_synthetic
-from orchestrator.training.data.torchvision_sets import SETS, load_torchvision
+from orchestrator.training.data.torchvision_loading import load_torchvision
+from orchestrator.training.data.torchvision_sets import SETS
 from orchestrator.training.own_code import is_own_code
 
 

@@ -1,9 +1,7 @@
-"""Classification data sets of torchvision, by their lower-case names.
+"""torchvision's classification data sets: how each is asked for, and where it keeps what.
 
 Each is reduced to what all of them have: labels, and either pixels in memory or paths of files,
-which then take the same road as anybody's folder (decoded once, checked, cached). A validation
-part is cut from the training part where there is none, each class in proportion, the same for
-every seed; so is a test part, where a share for it is asked for.
+which then take the same road as anybody's folder (decoded once, checked, cached).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,16 +11,10 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from orchestrator.errors import TrainingError
-from orchestrator.planning.run_plan import Place
-from orchestrator.planning.section_plans import DataPlan
-from orchestrator.training.data.cache import locked
 from orchestrator.training.data.image_set import Pixels, TensorPixels
 from orchestrator.training.data.images import fit_channels
 from orchestrator.training.data.own_set import DatasetPixels
-from orchestrator.training.data.raw_set import RawPart, RawSet, cut_part, raw_part
 
 Found = tuple[Pixels | tuple[str, ...], Sequence[int]]
 Finder = Callable[[Any, int], Found]
@@ -42,92 +34,6 @@ class TorchvisionSet:
     """Whether it takes a `loader`, and so hands out its files unopened."""
     download: bool = True
     """Whether torchvision can fetch it."""
-
-
-def load_torchvision(plan: DataPlan, place: Place, parts: Sequence[str]) -> RawSet:
-    """One of torchvision's data sets.
-
-    Args:
-        plan: Key `data`, decided.
-        place: Where the data is, and whether it may be fetched.
-        parts: Parts that are wanted.
-
-    Raises:
-        TrainingError: torchvision is missing, or the files are not there.
-    """
-    kind = SETS[plan.dataset]
-    # What the set lacks is cut from its training part.
-    wanted = {part if part in kind.parts else "train" for part in parts}
-    found: dict[str, RawPart] = {}
-    classes: tuple[str, ...] = ()
-    for part in wanted:
-        made = _open(kind, plan, place, part)
-        images, labels = kind.find(made, plan.channels)
-        found[part] = raw_part(images, list(map(int, labels)), first_id=_first_id(part))
-        classes = _class_names(made, found[part].labels)
-    if "train" in found:
-        shares = {
-            f"{part}_share": 0.0 if part in kind.parts else getattr(plan, f"{part}_share")
-            for part in ("val", "test")
-        }
-        cut = cut_part(found["train"], **shares)
-        found |= {part: cut[part] for part in cut if part == "train" or part not in kind.parts}
-    for part in parts:
-        if not len(found[part].labels):
-            raise TrainingError(
-                f"data.{part}_share: {plan.dataset} has no {part} part; set a share for it"
-            )
-    return RawSet(classes, {part: found[part] for part in parts})
-
-
-def _first_id(part: str) -> int:
-    # Numbers of the parts must not meet, whichever of them are loaded.
-    return ("train", "val", "test").index(part) * 10_000_000
-
-
-def _open(kind: TorchvisionSet, plan: DataPlan, place: Place, part: str) -> Any:  # noqa: ANN401
-    try:
-        from torchvision import datasets
-    except ImportError as error:
-        raise TrainingError(
-            f"data.dataset: {plan.dataset} needs torchvision, which cannot be imported "
-            f"({error}); install the extra 'vision'"
-        ) from error
-    arguments = {**kind.parts[part], "root": place.data_root}
-    if kind.by_path:
-        arguments["loader"] = _keep_path
-    make = getattr(datasets, kind.name)
-    try:
-        if place.download and kind.download:
-            Path(place.data_root).mkdir(parents=True, exist_ok=True)
-            # The workers of a node all come here at once.
-            with locked(Path(place.data_root) / f".{plan.dataset}.lock"):
-                make(**arguments, download=True)
-        return make(**arguments)
-    except Exception as error:
-        text = " ".join(str(error).split())
-        advice = (
-            "set data.download: true"
-            if kind.download
-            else "torchvision cannot fetch it: put it"
-        )
-        where = "" if kind.download else f" into {place.data_root}, as torchvision's page says"
-        raise TrainingError(
-            f"data.root: {plan.dataset} ({part}) is not in {place.data_root} "
-            f"({type(error).__name__}: {text}); {advice}{where}"
-        ) from error
-
-
-def _keep_path(path: Any) -> str:  # noqa: ANN401
-    return str(path)
-
-
-def _class_names(made: Any, labels: Tensor) -> tuple[str, ...]:  # noqa: ANN401
-    names = getattr(made, "classes", None) or getattr(made, "categories", None)
-    if names is None:
-        return tuple(map(str, range(int(labels.max()) + 1)))
-    # ImageNet's classes have several names each, of which the first may be another one's too.
-    return tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
 
 
 def _in_memory(layout: Literal["NHW", "NHWC", "NCHW"], labels: str = "targets") -> Finder:

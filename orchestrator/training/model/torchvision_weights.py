@@ -4,6 +4,9 @@ Workers of one node ask for them at the same time: the first fetches them, the o
 """
 
 import fcntl
+import hashlib
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -11,9 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orchestrator.errors import TrainingError
+from orchestrator.errors import InfeasibleError, TrainingError
 from orchestrator.training.model.torchvision_models import import_torchvision
 from orchestrator.training.model.weights_file import list_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """A file of trained weights, on this node."""
+
+    path: Path
+    is_new: bool
+    """Whether it was fetched just now."""
 
 
 def load_torchvision_weights(architecture: str, source: str) -> dict[str, Tensor]:
@@ -48,6 +60,34 @@ def load_torchvision_weights(architecture: str, source: str) -> dict[str, Tensor
     return tensors
 
 
+def fetch_torchvision_weights(architecture: str, source: str) -> WeightsFile:
+    """Make sure that this node has the weights, whole; arguments as for loading them.
+
+    Raises:
+        TrainingError: There are no such weights.
+        InfeasibleError: They cannot be fetched, or what is there is damaged; says where from
+            and where to.
+    """
+    url = _find_weights(architecture, source).url
+    path = hub_folder() / Path(url).name
+    was_there = path.exists()
+    try:
+        load_torchvision_weights(architecture, source)
+    except TrainingError as error:
+        if was_there:
+            raise _refuse_damaged(path, str(error.__cause__)) from error
+        cause = error.__cause__
+        raise InfeasibleError(
+            f"model.weights: cannot fetch {url} ({type(cause).__name__}: {cause}); get it "
+            f"where there is a network, and put it into {path.parent}"
+        ) from error
+    # torch looks at the digest of what it fetches alone, not of what somebody has put there.
+    named = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    if named and not _sha256(path).startswith(named[1]):
+        raise _refuse_damaged(path, f"its SHA-256 does not begin with {named[1]}")
+    return WeightsFile(path=path, is_new=not was_there)
+
+
 def hub_folder() -> Path:
     """Where torch hub keeps fetched files; the variable TORCH_HOME moves it."""
     return Path(torch.hub.get_dir()) / "checkpoints"
@@ -68,3 +108,14 @@ def _find_weights(architecture: str, source: str) -> Any:  # noqa: ANN401  torch
             f"model.weights: torchvision has no {source!r} for {architecture}; it has {members}"
         )
     return known[name]
+
+
+def _refuse_damaged(path: Path, reason: str) -> InfeasibleError:
+    return InfeasibleError(
+        f"model.weights: {path} is damaged ({reason}); delete it, fetch anew"
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
