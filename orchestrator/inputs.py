@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.errors import OrchestratorError, SpecError
+from orchestrator.errors import OrchestratorError, SpecError, nothing_is_trained
 from orchestrator.planning.checks import located
 from orchestrator.planning.facts import DataSetFacts, FileFacts, Inputs, known_facts
 from orchestrator.planning.manifest import scan_image_folder, split_manifest
@@ -48,12 +48,12 @@ def read_surroundings(spec: ExperimentSpec, find_run: FindRun) -> Surroundings:
         find_run: From the name of a recorded run to the run.
 
     Raises:
-        SpecError: A file, a run, a class or a module is not there; each with its place.
-        TrainingError: The user's own data set, or one of torchvision's, cannot be read.
+        SpecError: A file, a run, a class or a module is not there, or a data set cannot be
+            read; each with its place.
     """
     sources = _find_sources(spec)
     root = str(_import_root(spec)) if sources else ""
-    with located(spec):
+    with located(spec), nothing_is_trained():
         data = _read_data(spec.keys.data, root)
     return Surroundings(
         inputs=Inputs(

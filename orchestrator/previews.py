@@ -57,6 +57,8 @@ def _is_plain(numbers: Numbers) -> bool:
     tune, data = numbers.fine_tune, numbers.data
     return (
         numbers.model.architecture == "small_cnn"
+        and numbers.model.initialization != "zero_last_bn"
+        and not numbers.model.rules
         and not (tune.groups or tune.unfreeze or tune.linear_probe_epochs)
         and not (data.train_transforms or data.eval_transforms)
         and set(numbers.optimizer.arguments) <= {"momentum"}

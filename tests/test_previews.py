@@ -99,6 +99,10 @@ def test_each_different_network_is_looked_at_once() -> None:
             "<dict>: data.transforms: ",
         ),
         (
+            {"model": {"initialization": "zero_last_bn"}},
+            "<dict>: model.initialization: small_cnn has no residual branch",
+        ),
+        (
             {"model": {"architecture": "inception_v3"}},
             "<dict>: data.image_size: inception_v3 ",
         ),

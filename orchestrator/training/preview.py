@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from orchestrator.planning.run_plan import Numbers, Place
 from orchestrator.training.data.transforms import Pipeline
 from orchestrator.training.model.build import describe_on_meta
+from orchestrator.training.model.initialization import apply_rules, initialize_model
 from orchestrator.training.model.interface import Interface
 from orchestrator.training.model.summary import ModelSummary, summarize_model
 from orchestrator.training.optim import build_optimizer
@@ -64,6 +66,15 @@ def preview_run(numbers: Numbers, place: Place) -> Preview:
     """
     data = numbers.data
     model = describe_network(numbers, place)
+    if numbers.model.initialization == "zero_last_bn":
+        # Looked for by name; the other ways fit every network.
+        initialize_model(
+            model,
+            "zero_last_bn",
+            architecture=numbers.model.architecture,
+            generator=torch.Generator(),
+        )
+    apply_rules(model, numbers.model.rules)
     groups = choose_groups(model, numbers, num_classes=data.num_classes)
     build_optimizer(numbers.optimizer, groups, model)
     for steps in (data.train_transforms, data.eval_transforms):
