@@ -143,7 +143,8 @@ class TrainLoader:
 
     def _build_batch(self, share: _Share, pixels: Tensor) -> Batch:
         device = self._device
-        labels = self._images.labels[share.slots.positions].to(device, non_blocking=True)
+        labels = self._images.labels.index_select(0, share.slots.positions)
+        labels = labels.to(device, non_blocking=True)
         images = self._images.normalization.apply(pixels.to(device, non_blocking=True))
         if share.mix is None or share.places is None:
             return Batch(images, labels, None, 1.0, share.batch_size)

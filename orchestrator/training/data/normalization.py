@@ -6,6 +6,7 @@ whatever order and by however many workers the images are read.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -36,15 +37,23 @@ class Normalization:
         images = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         if not self.mean:
             return images
-        mean, std = (
-            torch.tensor(values, device=images.device).view(-1, 1, 1)
-            for values in (self.mean, self.std)
-        )
+        mean, std = (_column(values, images.device) for values in (self.mean, self.std))
         return images.sub_(mean).div_(std)
 
     def mean_pixel(self) -> tuple[int, ...]:
         """The uint8 value per channel that comes out nearest to 0."""
         return tuple(round(255 * value) for value in self.mean) or (0,)
+
+
+@lru_cache(maxsize=16)
+def _column(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Values per channel on a device, float32, shape (C, 1, 1).
+
+    Made once: a copy from pageable memory in every batch would let a GPU's queue run dry.
+    """
+    # One that is made while scoring must serve training too.
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, device=device).view(-1, 1, 1)
 
 
 IDENTITY = Normalization((), ())

@@ -80,7 +80,7 @@ class BatchReader(Dataset[Any]):
         Raises:
             TrainingError: An image cannot be read or changed, or the sizes differ.
         """
-        rows = self._images.rows[order.positions]
+        rows = self._images.rows.index_select(0, order.positions)
         whole = self._images.pixels.whole
         if self._as_they_are and whole is not None:
             return _gather(whole, rows)
