@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from orchestrator.inputs import Surroundings, copy_sources
+from orchestrator.inputs import Surroundings
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.numbers import Limits
 from orchestrator.planning.resolve import SOURCES, resolve_search
 from orchestrator.planning.search_plan import SearchPlan, pick_run
 from orchestrator.previews import needs_preview, preview_runs
+from orchestrator.sources import copy_sources
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.tracking import journal, storage
 from orchestrator.tracking.facts import describe_software

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from orchestrator.errors import RecordError, SpecError
-from orchestrator.inputs import Surroundings, copy_sources, read_surroundings
+from orchestrator.inputs import Surroundings, read_surroundings
+from orchestrator.sources import copy_sources
 from orchestrator.specs.load import load_spec
 from orchestrator.tracking.lookup import FoundRun
 
@@ -158,3 +159,23 @@ def test_own_code_that_cannot_be_had_is_named(read: Read, override: str, message
         read(override)
 
     assert str(caught.value).startswith(f"override '{override}': {message}")
+
+
+def test_what_is_imported_later_travels_too(read: Read, tmp_path: Path) -> None:
+    """An import within a function, and what that file imports."""
+    (tmp_path / "late_of_mine.py").write_text(
+        "def loss(logits, targets):\n    from deep.of_mine import x\n    return x\n"
+    )
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "__init__.py").write_text("")
+    (tmp_path / "deep" / "of_mine.py").write_text("import deeper_of_mine\nx = 1\n")
+    (tmp_path / "deeper_of_mine.py").write_text("")
+
+    found = read("loss.name=late_of_mine:loss").sources
+
+    assert set(found) == {
+        "late_of_mine.py",
+        "deep/__init__.py",
+        "deep/of_mine.py",
+        "deeper_of_mine.py",
+    }

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from orchestrator.errors import SpecError
 from orchestrator.planning.cluster import word_count
+from orchestrator.planning.data_numbers import choose_channels
 from orchestrator.planning.facts import DataSetFacts, known_facts
 from orchestrator.planning.settings import Setting
 from orchestrator.specs.experiment import ExperimentSpec, Keys, describe_setting
@@ -64,8 +65,9 @@ def _check_setting(keys: Keys, facts: DataSetFacts | None) -> Iterator[tuple[str
         yield "loss.class_weights", f"{text} (got {len(weights)})"
     for key in ("mean", "std"):
         values = getattr(keys.data, key)
-        if values is not None and len(values) not in (1, 3, facts.channels):
-            text = f"must be one number for each of {facts.channels} channels"
+        channels = choose_channels(keys, facts)
+        if values is not None and len(values) not in (1, channels):
+            text = f"must be one number for each of {channels} channels, or one for all"
             yield f"data.{key}", f"{text} (got {len(values)})"
 
 
@@ -103,6 +105,13 @@ def _check_batches(keys: Keys, images: int) -> str:
                 "no batch"
             )
         return ""
+    parts = keys.training.accumulate
+    if last and last // workers >= 2 and last // workers // parts < 2:
+        return (
+            f"the last batch of an epoch has {last} of {size} images, fewer than 2 for each of "
+            f"{parts} parts (training.accumulate) of {word_count(workers, 'worker')}; "
+            "set data.drop_last: true or another batch_size"
+        )
     if last and last // workers < 2:
         return (
             f"the last batch of an epoch has {last} of {size} images, fewer than 2 for each of "

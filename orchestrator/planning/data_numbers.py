@@ -2,7 +2,7 @@
 
 from typing import Final, cast
 
-from orchestrator.planning.facts import DataSetFacts
+from orchestrator.planning.facts import DataSetFacts, synthetic_sizes
 from orchestrator.planning.presets import Preset, expand_preset
 from orchestrator.planning.section_plans import DataPlan, NormalizePlan, StepPlan
 from orchestrator.specs.data_section import DataSpec
@@ -21,15 +21,18 @@ IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 def resolve_data(keys: Keys, facts: DataSetFacts) -> DataPlan:
     """Decide which images, changed how, in which batches."""
     data = keys.data
+    channels = choose_channels(keys, facts)
     size = data.image_size or facts.image_size or facts.sample_size or USUAL_SIZE
     train, evaluation = _resolve_steps(data, size=size, native=facts.image_size)
     return DataPlan(
         dataset=data.dataset,
-        arguments=data.arguments,
+        arguments=synthetic_sizes(data.arguments)
+        if data.dataset == "synthetic"
+        else data.arguments,
         manifest=facts.manifest,
         classes=data.classes or (),
         num_classes=facts.num_classes,
-        channels=_choose_channels(keys, facts),
+        channels=channels,
         image_size=size,
         batch_size=data.batch_size,
         train_size=data.train_size or facts.train_size,
@@ -41,7 +44,7 @@ def resolve_data(keys: Keys, facts: DataSetFacts) -> DataPlan:
         repeated_augmentation=data.repeated_augmentation,
         train_transforms=train,
         eval_transforms=evaluation,
-        normalize=_resolve_normalize(keys),
+        normalize=_resolve_normalize(keys, channels),
         mixup=data.mixup,
         cutmix=data.cutmix,
         mix_off_epoch=data.mix_off_epoch,
@@ -49,8 +52,11 @@ def resolve_data(keys: Keys, facts: DataSetFacts) -> DataPlan:
     )
 
 
-def _choose_channels(keys: Keys, facts: DataSetFacts) -> int:
-    """Known networks take colour images, so that grey ones are repeated three times."""
+def choose_channels(keys: Keys, facts: DataSetFacts) -> int:
+    """Colour channels that the network is fed.
+
+    Known networks take colour images, so that grey ones are repeated three times.
+    """
     architecture = keys.model.architecture
     is_ours = architecture == "small_cnn" or OWN_CODE.fullmatch(architecture)
     return 3 if facts.channels == 1 and not is_ours else facts.channels
@@ -80,7 +86,7 @@ def _steps(written: list[object]) -> tuple[StepPlan, ...]:
     )
 
 
-def _resolve_normalize(keys: Keys) -> NormalizePlan:
+def _resolve_normalize(keys: Keys, channels: int) -> NormalizePlan:
     data = keys.data
     by = data.normalize
     if by is None:
@@ -89,8 +95,12 @@ def _resolve_normalize(keys: Keys) -> NormalizePlan:
             weights is not None and is_torchvision_weights(weights)
         )
         by = "imagenet" if colours else "none"
-    if by == "imagenet":
+    if by == "imagenet" and channels == 3:
         return NormalizePlan(by="given", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    if by == "imagenet":
+        # Of grey, or of whatever else: the mean of the three colours'.
+        mean, std = sum(IMAGENET_MEAN) / 3, sum(IMAGENET_STD) / 3
+        return NormalizePlan(by="given", mean=(round(mean, 3),), std=(round(std, 3),))
     if by == "given":
         return NormalizePlan(by="given", mean=data.mean or (), std=data.std or ())
     return NormalizePlan(by=by, mean=(), std=())

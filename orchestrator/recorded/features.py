@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import SpecError
-from orchestrator.inputs import copy_sources, read_surroundings
+from orchestrator.inputs import read_surroundings
 from orchestrator.launch.environment import prepare_environment
 from orchestrator.planning.data_numbers import resolve_data
 from orchestrator.planning.resolve import SOURCES
 from orchestrator.planning.run_plan import Place, RunPlan
 from orchestrator.recorded.runs import find_recorded
+from orchestrator.sources import copy_sources
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.specs.load import load_spec
 from orchestrator.specs.model_section import ModelSpec

@@ -19,9 +19,6 @@ def list_contradictions(keys: "Keys") -> Iterator[Contradiction]:
             "training.cudnn_benchmark",
             "picks algorithms by the clock; set deterministic: false beside it",
         )
-    mixing = keys.data.mixup or keys.data.cutmix
-    if mixing and keys.loss.class_weights != "none" and keys.loss.name == "bce":
-        yield "loss.class_weights", "cannot be combined with mixup or cutmix under bce"
 
 
 def list_idle(keys: "Keys", searched: Collection[str]) -> Iterator[Contradiction]:

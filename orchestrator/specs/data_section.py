@@ -93,7 +93,7 @@ class DataSpec(Section):
     """What pixels in [0, 1] are normalised by: nothing, the statistics of ImageNet, those of
     the training images, or mean and std as given. Unset: `imagenet` with the preset of that
     name or weights of torchvision's, else `none`."""
-    mean: Annotated[tuple[float, ...], LISTED] | None = None
+    mean: Annotated[tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...], LISTED] | None = None
     """Mean per channel, in [0, 1], with normalize: given (dimensionless)."""
     std: Annotated[tuple[Annotated[float, Field(gt=0.0)], ...], LISTED] | None = None
     """Standard deviation per channel, with normalize: given (dimensionless, > 0)."""

@@ -3,6 +3,7 @@
 A Python map becomes the same tree, so that everything after this is one road.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,19 @@ def list_parts(node: Node, key: str) -> Iterator[tuple[str, Position]]:
         for index, item in enumerate(node.items):
             yield f"{key}.{index}", item.position
             yield from list_parts(item, f"{key}.{index}")
+
+
+def list_infinite(node: Node) -> Iterator[ScalarNode]:
+    """Yield what is no finite number, wherever it stands in a node."""
+    if isinstance(node, ScalarNode):
+        if isinstance(node.value, float) and not math.isfinite(node.value):
+            yield node
+        return
+    inner = (
+        node.items if isinstance(node, ListNode) else [e.node for e in node.entries.values()]
+    )
+    for part in inner:
+        yield from list_infinite(part)
 
 
 def map_texts(node: Node, change: Callable[[str, Path], str]) -> Node:

@@ -17,6 +17,7 @@ from orchestrator.specs.nodes import (
     MapNode,
     Node,
     ScalarNode,
+    list_infinite,
     list_parts,
     map_texts,
     plain_value,
@@ -170,17 +171,24 @@ class _TreeReader:
                 assert isinstance(entry.node, MapNode)
                 self._read_space(entry.node, argument)
             else:
+                self._refuse_infinite(entry.node, argument)
                 self._reading.put(argument, plain_value(entry.node))
 
     def _read_structure(self, node: Node, key: str) -> None:
         """Read a list or a map as it stands, and note where each part of it does."""
         for part, position in list_parts(node, key):
             self._reading.positions[part] = position
+        self._refuse_infinite(node, key)
         value = plain_value(node)
         if key == "model.rules" and isinstance(value, list):
             for item in value:
                 self._expand_tensor(item, node)
         self._reading.put(key, value)
+
+    def _refuse_infinite(self, node: Node, key: str) -> None:
+        for found in list_infinite(node):  # JSON, hence the records, has no such number.
+            shown = value_text(found.value)
+            self._refuse(found.position, f"must be a finite number (got {shown})", key)
 
     def _expand_tensor(self, rule: object, node: Node) -> None:
         if isinstance(rule, dict) and isinstance(rule.get("tensor"), str):

@@ -1,9 +1,11 @@
 """Keys `loss`, `optimizer`, `schedule` and `training`: how a network learns."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from orchestrator.specs.mistakes import value_text
 from orchestrator.specs.names import LOSSES, WITH_MOMENTUM, OptimizerName
 from orchestrator.specs.search import MetricName
 from orchestrator.specs.section import LISTED, Arguments, Section, name_of, name_schema, refuse
@@ -13,10 +15,11 @@ def _class_weights(value: object) -> object:
     if value in ("none", "balanced"):
         return value
     if not isinstance(value, list | tuple) or not value:
-        raise refuse(f"must be none, balanced or a list of numbers (got {value!r})")
+        raise refuse(f"must be none, balanced or a list of numbers (got {value_text(value)})")
     for weight in value:
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or weight <= 0:
-            raise refuse(f"must be numbers greater than 0 (got {weight!r})")
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not is_number or not 0 < weight < math.inf:
+            raise refuse(f"must be numbers greater than 0 (got {value_text(weight)})")
     return tuple(float(weight) for weight in value)
 
 
@@ -58,6 +61,11 @@ class LossSpec(Section):
     def _arguments_belong_to_own_code(self) -> "LossSpec":
         if self.arguments and self.name in LOSSES:
             raise refuse(f"{self.name} takes no arguments; leave them out", key="arguments")
+        if self.class_weights != "none" and self.name not in LOSSES:
+            raise refuse(
+                f"is not given to {self.name}; weight the classes in it, and leave this out",
+                key="class_weights",
+            )
         return self
 
 

@@ -68,6 +68,8 @@ STEPS_SCHEMA: Final[dict[str, Any]] = {
 
 def check_transforms(value: object) -> object:
     """Check key `data.transforms`: a preset, one's own code, or a list of steps."""
+    if value is None:
+        raise refuse(f"must be one of {', '.join(PRESETS)}, or a list (got null)")
     if not isinstance(value, str):
         return check_steps(value)
     if value in PRESETS or OWN_CODE.fullmatch(value):

@@ -163,10 +163,15 @@ def _build_bce(plan: LossPlan, num_classes: int, weights: Tensor | None) -> Loss
         soft = smooth_targets(plan, soft_targets(targets, num_classes, logits.dtype))
         # Summed over the classes and averaged over the images, as cross-entropy is; the mean
         # over classes would shrink the step with their number.
-        losses = functional.binary_cross_entropy_with_logits(
-            logits, soft, weight=weights, reduction="none"
-        )
-        return losses.sum(dim=1).mean()
+        losses = functional.binary_cross_entropy_with_logits(logits, soft, reduction="none")
+        per_image = losses.sum(dim=1)
+        if weights is None:
+            return per_image.mean()
+        weight = weights[targets.labels]
+        if targets.partners is not None:
+            other = weights[targets.partners]
+            weight = targets.share * weight + (1 - targets.share) * other
+        return (per_image * weight).mean()
 
     return binary_cross_entropy
 

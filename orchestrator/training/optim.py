@@ -61,8 +61,9 @@ def build_optimizer(
     # same in every run.
     try:
         built: Optimizer = kind(learning, **arguments)
-    except (TypeError, ValueError) as error:
-        raise SpecError([f"optimizer.arguments: torch's {plan.name}: {error}"]) from error
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise SpecError([f"optimizer.arguments: torch's {plan.name}: {reason}"]) from error
     return built
 
 

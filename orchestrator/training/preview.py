@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from orchestrator.errors import SpecError
 from orchestrator.planning.run_plan import Numbers, Place
 from orchestrator.training.data.transforms import Pipeline
 from orchestrator.training.model.build import describe_on_meta
@@ -80,6 +81,14 @@ def preview_run(numbers: Numbers, place: Place) -> Preview:
     for steps in (data.train_transforms, data.eval_transforms):
         Pipeline(steps, sources=place.sources)
     last = numbers.training.epochs
+    for epoch in range(1, last + 1):
+        if not trainable_names(groups, epoch):
+            raise SpecError(
+                [
+                    f"fine_tune: nothing learns in epoch {epoch}; give a group a rate, or let "
+                    "something begin in epoch 1"
+                ]
+            )
     learning = set().union(*(trainable_names(groups, epoch) for epoch in range(1, last + 1)))
     sizes = {name: tensor.numel() for name, tensor in model.named_parameters()}
     return Preview(

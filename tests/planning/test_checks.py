@@ -23,7 +23,7 @@ MakePlan = Callable[..., SearchPlan]
         ),
         (
             {"data": {"normalize": "given", "mean": [0.5, 0.5], "std": [1, 1]}},
-            "data.mean: must be one number for each of 1 channels (got 2)",
+            "data.mean: must be one number for each of 1 channels, or one for all (got 2)",
         ),
         (
             {"training": {"accumulate": 40}},

@@ -187,6 +187,9 @@ def test_weights_of_classes_do_not_depend_on_the_rest_of_the_batch(name: str) ->
     apart = [loss(logits[[i]], Targets(labels[[i]])) for i in range(5)]
 
     torch.testing.assert_close(together, torch.stack(apart).mean())
+    even = torch.zeros(3, 3)
+    costs = [float(loss(even[[i]], Targets(torch.tensor([i])))) for i in range(3)]
+    assert costs == pytest.approx([costs[0], 2 * costs[0], 4 * costs[0]])
     if name == "cross_entropy":
         weights = torch.tensor([1.0, 2.0, 4.0])
         total = torch.nn.functional.cross_entropy(

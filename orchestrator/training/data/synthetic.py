@@ -19,8 +19,8 @@ from orchestrator.training.data.raw_set import RawSet, raw_part
 from orchestrator.training.streams import derive_seed, stream_generator
 
 _DEFAULTS: Final = {
-    "train_size": 1000,
-    "val_size": 200,
+    "train_size": 1024,
+    "val_size": 256,
     "num_classes": 10,
     "channels": 3,
     "image_size": 32,

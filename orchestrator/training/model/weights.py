@@ -60,12 +60,12 @@ def load_weights(
     if plan.strict and not report.is_complete:
         raise TrainingError(
             f"model.weights: {plan.source} and {architecture} do not agree in every tensor "
-            f"({report.first_differences()}); set model.weights.strict: false to load the rest"
+            f"({report.first_differences()}); set model.strict: false to load the rest"
         )
     if report.share < plan.min_loaded:
         raise TrainingError(
             f"model.weights: {report.share:.1%} of the parameters of {architecture} are in "
-            f"{plan.source}, and model.weights.min_loaded asks for {plan.min_loaded:.1%} "
+            f"{plan.source}, and model.min_loaded asks for {plan.min_loaded:.1%} "
             f"({report.first_differences()}); is it another network's?"
         )
     return report

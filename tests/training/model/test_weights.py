@@ -186,7 +186,7 @@ def test_too_little_is_refused(load: Callable[..., BuiltModel], file: Path) -> N
 
     message = (
         "model.weights: 0.1% of the parameters of small_cnn are in weights.pth, and "
-        "model.weights.min_loaded asks for 50.0% (missing: 'features.0.weight', "
+        "model.min_loaded asks for 50.0% (missing: 'features.0.weight', "
         "'features.1.bias', 'features.1.running_mean' and 13 more; unexpected: 'conv9.weight'"
         "); is it another network's?"
     )
@@ -202,7 +202,7 @@ def test_strict_weights_must_agree_in_every_tensor(
 
     message = (
         "model.weights: weights.pth and small_cnn do not agree in every tensor (of another "
-        "shape: 'head.weight', 'head.bias'); set model.weights.strict: false to load the rest"
+        "shape: 'head.weight', 'head.bias'); set model.strict: false to load the rest"
     )
     with pytest.raises(TrainingError, match=f"^{re.escape(message)}$"):
         load(strict=True)

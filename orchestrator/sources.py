@@ -1,0 +1,122 @@
+"""The user's own code: found beside the experiment, digested, and copied to where it runs."""
+
+import ast
+import hashlib
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from orchestrator.errors import OrchestratorError, SpecError
+from orchestrator.specs.experiment import ExperimentSpec
+from orchestrator.specs.search import corners
+from orchestrator.specs.section import OWN_CODE
+from orchestrator.specs.transforms import parse_steps
+
+_PACKAGE = Path(__file__).parent
+
+
+def _references(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
+    """The user's own callables: key, and `module:callable`."""
+    keys = spec.keys
+    for key, value in (
+        ("data.dataset", keys.data.dataset),
+        ("model.architecture", keys.model.architecture),
+        ("loss.name", keys.loss.name),
+        ("data.transforms", keys.data.transforms),
+    ):
+        for name in list_values(spec, key, value):
+            if isinstance(name, str) and OWN_CODE.fullmatch(name):
+                yield key, name
+    for key, steps in (
+        ("data.transforms", keys.data.transforms),
+        ("data.eval_transforms", keys.data.eval_transforms),
+    ):
+        if isinstance(steps, list):
+            for name, _ in parse_steps(steps):
+                if OWN_CODE.fullmatch(name):
+                    yield key, name
+
+
+def find_import_root(spec: ExperimentSpec) -> Path:
+    """Where own modules are looked for: beside the file, else in the current folder."""
+    beside = Path(spec.source).absolute().parent
+    for _, reference in _references(spec):
+        top = reference.partition(":")[0].partition(".")[0]
+        for folder in (beside, Path.cwd()):
+            if (folder / f"{top}.py").is_file() or (folder / top).is_dir():
+                return folder
+    return beside
+
+
+def find_sources(spec: ExperimentSpec) -> dict[str, Path]:
+    """Import the user's own code; its files, and those of their own that they import."""
+    references = list(_references(spec))
+    if not references:
+        return {}
+    from orchestrator.training.own_code import load_callable
+
+    root = find_import_root(spec)
+    for key, reference in references:
+        try:
+            load_callable(reference, key=key, sources=str(root))
+        except OrchestratorError as error:
+            raise SpecError([f"{spec.place_of(key)}: {error}"]) from error
+    found = {}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and file.endswith(".py"):
+            path = Path(file)
+            installed = "site-packages" in path.parts or path.is_relative_to(_PACKAGE)
+            if path.is_relative_to(root) and not installed:
+                found[path.relative_to(root).as_posix()] = path
+    _add_later_imports(found, root)
+    return {name: found[name] for name in sorted(found)}
+
+
+def _add_later_imports(found: dict[str, Path], root: Path) -> None:
+    """Add what the files import only when they are called, and so on."""
+    waiting = list(found.values())
+    while waiting:
+        for name in _imported_names(waiting.pop()):
+            parts = name.split(".")
+            for depth in range(1, len(parts) + 1):
+                base = root.joinpath(*parts[:depth])
+                for path in (base.with_suffix(".py"), base / "__init__.py"):
+                    key = path.relative_to(root).as_posix()
+                    if path.is_file() and key not in found:
+                        found[key] = path
+                        waiting.append(path)
+
+
+def _imported_names(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def digest_sources(sources: Mapping[str, Path]) -> str:
+    """SHA-256 over the names and contents of the user's own files; empty for none."""
+    if not sources:
+        return ""
+    digest = hashlib.sha256()
+    for name, path in sources.items():
+        content = path.read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def copy_sources(sources: Mapping[str, Path], folder: Path) -> None:
+    """Copy the user's own files to where the workers import them from."""
+    for name, path in sources.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+def list_values(spec: ExperimentSpec, key: str, value: object) -> list[object]:
+    """Every value that a key takes in a search, or its one value."""
+    return list(corners(spec.spaces[key])) if key in spec.spaces else [value]
