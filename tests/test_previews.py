@@ -99,6 +99,14 @@ def test_each_different_network_is_looked_at_once() -> None:
             "<dict>: data.transforms: ",
         ),
         (
+            {"fine_tune": {"head_lr": 0.0, "backbone_lr": 1.0, "linear_probe_epochs": 1}},
+            "<dict>: fine_tune: nothing learns in epoch 1; give a group a rate",
+        ),
+        (
+            {"optimizer": {"name": "adamw", "arguments": {"betas": [0.9]}}},
+            "<dict>: optimizer.arguments: torch's adamw: ",
+        ),
+        (
             {"model": {"initialization": "zero_last_bn"}},
             "<dict>: model.initialization: small_cnn has no residual branch",
         ),

@@ -78,12 +78,17 @@ def resolve_numbers(
 
 
 def identify_network(numbers: Numbers) -> str:
-    """What decides a network, what it is fed and the groups of its parameters, as text."""
-    data = numbers.data
+    """What decides a network, what it is fed and which parameters are a group, as text.
+
+    Rates are left out: a search over them is a search over one network.
+    """
+    data, tune, optimizer = numbers.data, numbers.fine_tune, numbers.optimizer
+    groups = [(rule.match, rule.type, rule.head, rule.lr > 0) for rule in tune.groups]
     parts = [
         asdict(numbers.model),
-        asdict(numbers.optimizer),
-        asdict(numbers.fine_tune),
+        [optimizer.name, dict(optimizer.arguments), optimizer.decay_norm_and_bias],
+        [groups, [(rule.match, rule.epoch) for rule in tune.unfreeze]],
+        [tune.linear_probe_epochs, tune.layer_decay is None],
         [asdict(step) for step in (*data.train_transforms, *data.eval_transforms)],
         [data.channels, data.image_size, data.num_classes],
     ]

@@ -32,10 +32,12 @@ def list_idle(keys: "Keys", searched: Collection[str]) -> Iterator[Contradiction
         searched: Dotted keys with a search space.
     """
     mixes = keys.data.mixup or keys.data.cutmix or {"data.mixup", "data.cutmix"} & {*searched}
-    if keys.data.mix_off_epoch is not None and not mixes:
+    ends = keys.data.mix_off_epoch is not None or "data.mix_off_epoch" in searched
+    if ends and not mixes:
         yield "data.mix_off_epoch", "belongs to mixup and cutmix, which are off"
     smooths = keys.loss.label_smoothing or "loss.label_smoothing" in searched
-    if keys.loss.smoothing != "uniform" and not smooths:
+    chosen = keys.loss.smoothing != "uniform" or "loss.smoothing" in searched
+    if chosen and not smooths:
         yield "loss.smoothing", "belongs to label_smoothing, which is 0"
 
 

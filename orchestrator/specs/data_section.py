@@ -12,6 +12,7 @@ from orchestrator.specs.section import (
     Section,
     name_of,
     name_schema,
+    no_number,
     refuse,
 )
 from orchestrator.specs.transforms import PRESETS, STEPS_SCHEMA, check_steps, check_transforms
@@ -105,7 +106,7 @@ class DataSpec(Section):
     both, each batch draws one of the two. Source: Yun et al. 2019, arXiv:1905.04899."""
     mix_off_epoch: Annotated[int, Field(ge=2)] | None = None
     """First epoch without MixUp and CutMix (count from 1, >= 2). Unset: they stay on."""
-    cache: Literal["auto", True, False] = "auto"
+    cache: Annotated[Literal["auto", True, False], BeforeValidator(no_number)] = "auto"
     """Whether decoded images are kept on the node's disk (true or false), `auto`: where they
     fit. Changes the speed, never the numbers."""
     on_corrupt: Literal["fail", "skip"] = "fail"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from orchestrator.errors import SpecError
 from orchestrator.specs import sections
@@ -14,7 +14,7 @@ from orchestrator.specs.fine_tune_section import FineTuneSpec
 from orchestrator.specs.mistakes import value_text
 from orchestrator.specs.model_section import ModelSpec
 from orchestrator.specs.search import Scalar, SearchSpec, Space
-from orchestrator.specs.section import Section, refuse
+from orchestrator.specs.section import Section, no_number, refuse
 from orchestrator.specs.training_sections import (
     LossSpec,
     OptimizerSpec,
@@ -54,7 +54,9 @@ class Keys(Section):
     """What the experiment asks, in words; shown with the records."""
     seed: Annotated[int, Field(ge=0, lt=_SEEDS)] = 0
     """Number that every random stream is derived from (dimensionless, 0 <= value < 2**32)."""
-    deterministic: Literal[True, False, "warn"] | None = None
+    deterministic: (
+        Annotated[Literal[True, False, "warn"], BeforeValidator(no_number)] | None
+    ) = None
     """Whether only deterministic algorithms may be used: `true`, `false`, or `warn`, which
     names the others and goes on. Unset: by the kind of device, shown by `orchestrator plan`."""
     storage_path: sections.FolderPath | None = None

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, model_validator
 
 from orchestrator.specs.model_section import Regex
-from orchestrator.specs.section import LISTED, Section, refuse
+from orchestrator.specs.section import LISTED, NOT_EMPTY, Section, refuse
 
 Rate = Annotated[float, Field(ge=0.0)]
 
@@ -62,7 +62,7 @@ class FineTuneSpec(Section):
     head_lr: Rate | None = None
     """Highest learning rate of the last, classifying layer (dimensionless, >= 0).
     0 freezes it."""
-    groups: Annotated[tuple[GroupRule, ...], LISTED] | None = None
+    groups: Annotated[tuple[GroupRule, ...], LISTED, NOT_EMPTY] | None = None
     """The long form: ordered rules {match or type, lr or lr_mult or freeze, weight_decay};
     every parameter must be covered."""
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
@@ -71,7 +71,7 @@ class FineTuneSpec(Section):
     linear_probe_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs in which the head alone learns, before all do (count, >= 0). Source: Kumar et al.
     2022, arXiv:2202.10054."""
-    unfreeze: Annotated[tuple[UnfreezeRule, ...], LISTED] | None = None
+    unfreeze: Annotated[tuple[UnfreezeRule, ...], LISTED, NOT_EMPTY] | None = None
     """Parameters that begin to learn later: a list of {epoch, match, lr}."""
 
     @model_validator(mode="after")

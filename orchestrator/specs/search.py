@@ -130,12 +130,24 @@ _OTHER_LOSS = Bent(
     frozenset({"train/loss"}), "it is part of what the training loss means", "val/accuracy"
 )
 
+_OTHER_IMAGES = Bent(
+    frozenset({"train/loss"}),
+    "the training loss is measured on other images",
+    "val/accuracy",
+)
+
 BENT_BY: Mapping[str, Bent] = {
     "loss.label_smoothing": _SMOOTHING,
     "loss.smoothing": _SMOOTHING,
     "data.mixup": _MIXING,
     "data.cutmix": _MIXING,
     "data.mix_off_epoch": _MIXING,
+    "data.transforms": _OTHER_IMAGES,
+    "data.auto_augment": _OTHER_IMAGES,
+    "data.random_erasing": _OTHER_IMAGES,
+    "data.repeated_augmentation": _OTHER_IMAGES,
+    "data.sampler": _OTHER_IMAGES,
+    "loss.arguments": _OTHER_LOSS,
     "loss.name": _OTHER_LOSS,
     "loss.class_weights": _OTHER_LOSS,
     "data.label_noise": Bent(
@@ -154,9 +166,10 @@ def confounded_reason(searched: Iterable[str], metric: str) -> str:
         metric: Name of a metric, such as `val/nll`.
     """
     reasons = [
-        f"{key} bends {metric} by itself: {BENT_BY[key].reason}"
+        f"{key} bends {metric} by itself: {bent.reason}"
         for key in searched
-        if key in BENT_BY and metric in BENT_BY[key].metrics
+        for bent in [BENT_BY.get(key) or BENT_BY.get(key.rpartition(".")[0])]
+        if bent is not None and metric in bent.metrics
     ]
     return "; ".join(reasons)
 

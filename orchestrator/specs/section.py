@@ -41,6 +41,23 @@ def refuse(text: str, *, key: str = "") -> PydanticCustomError:
     return PydanticCustomError("rule", "{text}", {"text": text, "key": key})
 
 
+def _not_empty(value: tuple[object, ...]) -> tuple[object, ...]:
+    if not value:
+        raise refuse("must hold something (got an empty list); leave it out")
+    return value
+
+
+NOT_EMPTY = AfterValidator(_not_empty)
+"""Marks a list that would mean nothing empty."""
+
+
+def no_number(value: object) -> object:
+    """Refuse 1 and 0 for true and false: a number is none of a key's words."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise refuse(f"must be true, false or a word (got {value})")
+    return value
+
+
 def name_of(key: str, names: Collection[str], *, other: str = "") -> AfterValidator:
     """Return the check of a key that takes one of many names, or the user's own code.
 

@@ -8,7 +8,15 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from orchestrator.specs.mistakes import value_text
 from orchestrator.specs.names import LOSSES, WITH_MOMENTUM, OptimizerName
 from orchestrator.specs.search import MetricName
-from orchestrator.specs.section import LISTED, Arguments, Section, name_of, name_schema, refuse
+from orchestrator.specs.section import (
+    LISTED,
+    NOT_EMPTY,
+    Arguments,
+    Section,
+    name_of,
+    name_schema,
+    refuse,
+)
 
 
 def _class_weights(value: object) -> object:
@@ -130,7 +138,9 @@ class ScheduleSpec(Section):
     (0 <= value < training.epochs). 0: no rise beyond the one that the course itself has."""
     step_epochs: Annotated[int, Field(ge=1)] | None = None
     """Epochs between two falls of `step` (count, >= 1)."""
-    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], LISTED] | None = None
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], LISTED, NOT_EMPTY] | None = (
+        None
+    )
     """Epochs after which `multistep` falls (counts, rising)."""
     gamma: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """Factor of a fall of `step` and `multistep` (dimensionless, 0 < value < 1). Unset: 0.1."""

@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor, distributed
 
-from orchestrator.errors import NonFiniteLossError
+from orchestrator.errors import NonFiniteLossError, TrainingError
 from orchestrator.planning.run_plan import Assignment, RunPlan
 from orchestrator.planning.section_plans import DataPlan
 from orchestrator.training.context import WorkerContext
-from orchestrator.training.data.build import build_data
+from orchestrator.training.data.build import RunData, build_data
 from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.data.loader import TrainLoader
 from orchestrator.training.evaluation import Predictions, evaluate
@@ -67,6 +67,7 @@ def train(assignment: Assignment, context: WorkerContext) -> Result:
         limit_batches=numbers.limit_batches,
         overfit_batches=numbers.overfit_batches,
     )
+    _check_batches(data, loader, context)
     state = TrainingState.begin(
         numbers, plan.place, data, context, steps_per_epoch=loader.steps_per_epoch
     )
@@ -77,6 +78,26 @@ def train(assignment: Assignment, context: WorkerContext) -> Result:
         return _train_epochs(assignment, context, state, loader, folder, data.val)
     finally:
         loader.close()
+
+
+def _check_batches(data: RunData, loader: TrainLoader, context: WorkerContext) -> None:
+    """Refuse what planning could not know: unreadable images, and a very small validation part.
+
+    Raises:
+        TrainingError: A worker would be left without images.
+    """
+    workers = context.world_size
+    if data.skipped and min(loader.sizes) // workers < 2:
+        raise TrainingError(
+            f"data.batch_size: without {len(data.skipped)} unreadable images the last batch of "
+            f"an epoch has {min(loader.sizes)}, fewer than 2 for each worker; "
+            "set data.drop_last: true or another batch_size"
+        )
+    if len(data.val) < workers:
+        raise TrainingError(
+            f"resources.num_workers: {len(data.val)} validation images leave some of {workers} "
+            f"workers without one; set it to {len(data.val)} at most"
+        )
 
 
 def _train_epochs(

@@ -31,6 +31,11 @@ MakePlan = Callable[..., SearchPlan]
             "more; set it to 32 at most",
         ),
         (
+            {"data": {"train_size": 80}, "training": {"accumulate": 16}},
+            "data.batch_size: the last batch of an epoch has 16 of 64 images, fewer than 2 for "
+            "each of 16 parts (training.accumulate) of 1 worker; set data.drop_last: true",
+        ),
+        (
             {"data": {"repeated_augmentation": 3}},
             "data.repeated_augmentation: must divide data.batch_size, 64 (got 3)",
         ),

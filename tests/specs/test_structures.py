@@ -185,6 +185,18 @@ def test_a_transform_that_cannot_be_is_refused(
         ("schedule.step_epochs=1", "belongs to step, constant does not fall so"),
         ("training.cudnn_benchmark=true", "picks algorithms by the clock; set deterministic: "),
         ("loss.arguments={x: 1}", "cross_entropy takes no arguments; leave them out"),
+        ("fine_tune={groups: []}", "must hold something (got an empty list); leave it out"),
+        ("loss.smoothing={grid: [others, uniform]}", "belongs to label_smoothing, which is 0"),
+        ("loss.smoothing={grid: [uniform, others]}", "belongs to label_smoothing, which is 0"),
+        ("data.cache=1", "must be true, false or a word (got 1)"),
+        ("deterministic=1", "must be true, false or a word (got 1)"),
+        ("data.transforms=null", "must be one of none, light, imagenet, or a list (got null)"),
+        (
+            "loss={name: a:b, class_weights: balanced}",
+            "is not given to a:b; weight the classes",
+        ),
+        ("loss.class_weights=[.nan, 1]", "must be "),
+        ("optimizer.arguments={dampening: .nan}", "must be a finite number (got nan)"),
         ("fine_tune={linear_probe_epochs: 4}", "must be less than training.epochs, 4 (got 4)"),
     ],
 )
@@ -224,3 +236,21 @@ def test_a_space_in_an_optional_section_is_kept_in_the_records(load: Load) -> No
     spec = load("fine_tune: {backbone_lr: {grid: [0, 0.1]}, head_lr: 1}\n")
 
     assert load_spec(_parsed(spec)).spaces == spec.spaces
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        "data.random_erasing={grid: [0, 0.1]}",
+        "data.sampler={grid: [shuffle, balanced]}",
+        "loss={name: mine:loss, arguments: {gamma: {grid: [1, 2]}}}",
+    ],
+)
+def test_a_training_loss_of_other_images_or_another_loss_judges_nothing(
+    refused: Refused, space: str
+) -> None:
+    """What is searched changes what the loss is measured on, or what it means."""
+    assert any(
+        "bends train/loss by itself" in t
+        for t in refused("", space, "search.metric=train/loss")
+    )

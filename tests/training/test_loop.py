@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from orchestrator.errors import NonFiniteLossError
 from orchestrator.planning.run_plan import Assignment
-from orchestrator.planning.section_plans import GroupPlan
+from orchestrator.planning.section_plans import GroupPlan, NormalizePlan
 from orchestrator.training.data.build import build_data
 from orchestrator.training.loop import train
 from orchestrator.training.model.small_cnn import SmallCNN
@@ -380,3 +380,20 @@ def test_a_run_needs_nothing_of_its_setting_or_its_folder(
     )
 
     assert train(other, new_worker().context) == train(assignment, new_worker().context)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"normalize": NormalizePlan(by="given", mean=(0.449,), std=(0.226,))},
+        {"dataset": "synthetic", "arguments": {}, "channels": 3, "image_size": 32},
+        {"classes": ("3", "8"), "num_classes": 2, "train_size": 60},
+    ],
+)
+def test_every_kind_of_data_is_trained_on(
+    make_assignment: MakeAssignment, worker: Any, data: dict[str, Any]
+) -> None:
+    """Grey images by one number, made-up ones by their defaults, two classes of ten."""
+    result = train(make_assignment(data=data, training={"epochs": 1}), worker.context)
+
+    assert result.status == "finished"
