@@ -165,3 +165,55 @@ def test_summary_prints_layers_and_groups(
     assert any(line.split() == ["head", "Linear", "1×10", "330", "320"] for line in lines)
     assert lines[-2].split() == ["backbone", "9", "14,128", "0.01", "0", "1"]
     assert lines[-1].split() == ["head", "2", "330", "1", "0", "1"]
+
+
+LOSSES = """
+def fails(logits, targets, *, gamma):
+    return gamma * logits.nothing()
+
+
+def detached(logits, targets):
+    return logits.detach().mean()
+
+
+def per_image(logits, targets):
+    return logits.sum(dim=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (
+            "{name: 'losses_of_mine:fails', arguments: {gamma: 1}}",
+            "losses_of_mine:fails fails (",
+        ),
+        ("{name: 'losses_of_mine:fails'}", "losses_of_mine:fails fails (TypeError: "),
+        (
+            "{name: 'losses_of_mine:detached'}",
+            "returns a loss that does not depend on the logits",
+        ),
+        ("{name: 'losses_of_mine:per_image'}", "must return the mean loss of a batch"),
+    ],
+)
+def test_ones_own_loss_is_tried_before_anything_starts(
+    loss: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Once, on two images; what it raises is one line with the place of the key."""
+    monkeypatch.chdir(tmp_path)
+    Path("losses_of_mine.py").write_text(LOSSES)
+    Path("x.yaml").write_text(
+        "name: x\ndata: {dataset: digits}\nmodel: {architecture: small_cnn}\n"
+        f"training: {{epochs: 1}}\nloss: {loss}\n"
+    )
+
+    assert run_command_line(["plan", "x.yaml"]) == 2
+
+    said = capsys.readouterr().err
+    assert said.startswith("x.yaml:5:14: loss.name: ")
+    assert message in said
+    assert "Traceback" not in said

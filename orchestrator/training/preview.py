@@ -11,14 +11,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from orchestrator.errors import SpecError
+from orchestrator.errors import OrchestratorError, SpecError, TrainingError
 from orchestrator.planning.run_plan import Numbers, Place
 from orchestrator.training.data.transforms import Pipeline
+from orchestrator.training.loss import Targets, build_loss
 from orchestrator.training.model.build import describe_on_meta
 from orchestrator.training.model.initialization import apply_rules, initialize_model
 from orchestrator.training.model.interface import Interface
 from orchestrator.training.model.summary import ModelSummary, summarize_model
 from orchestrator.training.optim import build_optimizer
+from orchestrator.training.own_code import is_own_code
 from orchestrator.training.param_groups import describe_groups, tabulate_groups, trainable_names
 from orchestrator.training.state import choose_groups
 
@@ -78,6 +80,8 @@ def preview_run(numbers: Numbers, place: Place) -> Preview:
     apply_rules(model, numbers.model.rules)
     groups = choose_groups(model, numbers, num_classes=data.num_classes)
     build_optimizer(numbers.optimizer, groups, model)
+    if is_own_code(numbers.loss.name):
+        _try_loss(numbers, place)
     for steps in (data.train_transforms, data.eval_transforms):
         Pipeline(steps, sources=place.sources)
     last = numbers.training.epochs
@@ -97,6 +101,27 @@ def preview_run(numbers: Numbers, place: Place) -> Preview:
         trainable=sum(sizes[name] for name in learning),
         groups=tuple(describe_groups(groups, model)),
     )
+
+
+def _try_loss(numbers: Numbers, place: Place) -> None:
+    """Call the user's own loss once, on scores of two images."""
+    classes = numbers.data.num_classes
+    name = numbers.loss.name
+    loss = build_loss(numbers.loss, num_classes=classes, sources=place.sources)
+    scores = torch.zeros(2, classes, requires_grad=True)
+    try:
+        value = loss(scores, Targets(torch.tensor([0, classes - 1])))
+    except OrchestratorError:
+        raise
+    except Exception as error:
+        raise TrainingError(
+            f"loss.name: {name} fails ({type(error).__name__}: {error})"
+        ) from error
+    if not value.requires_grad:
+        raise TrainingError(
+            f"loss.name: {name} returns a loss that does not depend on the logits, so that "
+            "nothing could be learned from it"
+        )
 
 
 def describe_network(numbers: Numbers, place: Place) -> nn.Module:

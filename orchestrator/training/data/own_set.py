@@ -207,7 +207,13 @@ def _find_classes(made: Any, labels: list[Tensor]) -> tuple[str, ...]:  # noqa: 
         made.get("classes") if isinstance(made, Mapping) else getattr(made, "classes", None)
     )
     if classes is not None:
-        return tuple(map(str, classes))
+        names = tuple(map(str, classes))
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise _refuse(
+                "the data set", f"has the class {twice[0]!r} twice; names must differ"
+            )
+        return names
     return tuple(map(str, range(int(max(part.max() for part in labels)) + 1)))
 
 
