@@ -9,6 +9,7 @@ from orchestrator.planning.data_numbers import choose_channels
 from orchestrator.planning.facts import DataSetFacts, known_facts
 from orchestrator.planning.settings import Setting
 from orchestrator.specs.experiment import ExperimentSpec, Keys, describe_setting
+from orchestrator.specs.names import LOSSES
 
 
 def check_settings(
@@ -60,13 +61,17 @@ def _check_setting(keys: Keys, facts: DataSetFacts | None) -> Iterator[tuple[str
     if problem:
         yield "data.batch_size", problem
     weights = keys.loss.class_weights
-    if not isinstance(weights, str) and len(weights) != facts.num_classes:
+    if (
+        keys.loss.name in LOSSES
+        and not isinstance(weights, str)
+        and len(weights) != facts.num_classes
+    ):
         text = f"must be one number for each of {facts.num_classes} classes"
         yield "loss.class_weights", f"{text} (got {len(weights)})"
     for key in ("mean", "std"):
         values = getattr(keys.data, key)
         channels = choose_channels(keys, facts)
-        if values is not None and len(values) not in (1, channels):
+        if keys.data.normalize == "given" and values and len(values) not in (1, channels):
             text = f"must be one number for each of {channels} channels, or one for all"
             yield f"data.{key}", f"{text} (got {len(values)})"
 

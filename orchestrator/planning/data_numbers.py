@@ -47,7 +47,7 @@ def resolve_data(keys: Keys, facts: DataSetFacts) -> DataPlan:
         normalize=_resolve_normalize(keys, channels),
         mixup=data.mixup,
         cutmix=data.cutmix,
-        mix_off_epoch=data.mix_off_epoch,
+        mix_off_epoch=data.mix_off_epoch if data.mixup or data.cutmix else None,
         on_corrupt=data.on_corrupt,
     )
 

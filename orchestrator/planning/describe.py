@@ -178,7 +178,6 @@ def _training_words(training: TrainingPlan) -> Iterator[str]:
 def _notes(plan: SearchPlan) -> list[str]:
     numbers = plan.runs[0].numbers
     notes = [*plan.notes, *([plan.caveat] if plan.caveat else [])]
-    notes += _technique_notes(plan)
     if numbers.overfit_batches:
         batches = _word_batches(numbers.overfit_batches)
         notes.insert(0, f"trains on the same {batches} in every epoch")
@@ -186,20 +185,6 @@ def _notes(plan: SearchPlan) -> list[str]:
         batches = _word_batches(numbers.limit_batches)
         notes.insert(0, f"a quick try: {batches} of one epoch, nothing is recorded")
     return notes
-
-
-def _technique_notes(plan: SearchPlan) -> Iterator[str]:
-    """What a technique does that one may not expect."""
-    numbers = plan.runs[0].numbers
-    stopping = numbers.training.early_stopping
-    if stopping is not None:
-        cut = "" if numbers.schedule.name == "constant" else ", which cuts the schedule short"
-        yield (
-            f"stops after {word_count(stopping.patience, 'epoch')} without a better "
-            f"{stopping.metric}{cut}"
-        )
-    if numbers.model.sync_batch_norm and numbers.world_size == 1:
-        yield "model.sync_batch_norm changes nothing with one worker"
 
 
 def _word_batches(number: int) -> str:

@@ -21,6 +21,7 @@ from orchestrator.planning.section_plans import (
 from orchestrator.planning.settings import Setting
 from orchestrator.specs.experiment import ExperimentSpec, Keys
 from orchestrator.specs.model_section import ModelSpec, is_torchvision_weights
+from orchestrator.specs.names import LOSSES
 from orchestrator.specs.search import METRICS
 from orchestrator.specs.training_sections import LossSpec, ScheduleSpec, TrainingSpec
 
@@ -96,10 +97,11 @@ def identify_network(numbers: Numbers) -> str:
 
 
 def _resolve_model(model: ModelSpec, inputs: Inputs) -> ModelPlan:
+    has_all = model.architecture == "small_cnn"
     return ModelPlan(
         architecture=model.architecture,
-        arguments=model.arguments,
-        head=model.head,
+        arguments={} if has_all else model.arguments,
+        head="linear" if has_all else model.head,
         weights=_resolve_weights(model, inputs),
         initialization=model.initialization,
         rules=tuple(
@@ -130,12 +132,13 @@ def _resolve_weights(model: ModelSpec, inputs: Inputs) -> WeightsPlan | None:
 
 
 def _resolve_loss(loss: LossSpec) -> LossPlan:
+    ours = loss.name in LOSSES
     return LossPlan(
         name=loss.name,
-        arguments=loss.arguments,
+        arguments={} if ours else loss.arguments,
         label_smoothing=loss.label_smoothing,
-        smoothing=loss.smoothing,
-        class_weights=loss.class_weights,
+        smoothing=loss.smoothing if loss.label_smoothing else "uniform",
+        class_weights=loss.class_weights if ours else "none",
     )
 
 
@@ -143,12 +146,13 @@ def _resolve_schedule(keys: Keys, limits: Limits) -> SchedulePlan:
     schedule: ScheduleSpec = keys.schedule
     # One epoch in place of all has a warm-up of the same share of it.
     shrunk = keys.training.epochs if limits.fast_dev_run else 1
-    falls = schedule.name in ("step", "multistep")
+    name = schedule.name
+    falls = name in ("step", "multistep")
     return SchedulePlan(
-        name=schedule.name,
+        name=name,
         warmup_epochs=schedule.warmup_epochs / shrunk,
-        step_epochs=schedule.step_epochs or 0,
-        milestones=schedule.milestones or (),
+        step_epochs=(schedule.step_epochs or 0) if name == "step" else 0,
+        milestones=(schedule.milestones or ()) if name == "multistep" else (),
         gamma=(schedule.gamma or DEFAULT_GAMMA) if falls else 1.0,
     )
 

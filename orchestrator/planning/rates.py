@@ -11,7 +11,7 @@ from orchestrator.planning.section_plans import (
 )
 from orchestrator.specs.experiment import Keys
 from orchestrator.specs.fine_tune_section import FineTuneSpec, GroupRule
-from orchestrator.specs.names import WITH_MOMENTUM
+from orchestrator.specs.names import WITH_MOMENTUM, WITHOUT_WEIGHT_DECAY
 from orchestrator.specs.training_sections import OptimizerSpec
 
 DEFAULT_LR: Final = {"sgd": 0.1, "asgd": 0.1, "adadelta": 1.0, "adagrad": 0.01, "rprop": 0.01}
@@ -34,7 +34,7 @@ def resolve_optimizer(optimizer: OptimizerSpec, *, batch_size: int) -> Optimizer
     return OptimizerPlan(
         name=optimizer.name,
         lr=lr * lr_scale(optimizer, batch_size=batch_size),
-        weight_decay=optimizer.weight_decay,
+        weight_decay=0.0 if optimizer.name in WITHOUT_WEIGHT_DECAY else optimizer.weight_decay,
         decay_norm_and_bias=optimizer.decay_norm_and_bias,
         arguments=arguments,
     )

@@ -12,9 +12,9 @@ from orchestrator.planning.checks import check_settings
 from orchestrator.planning.cluster import Cluster, word_count
 from orchestrator.planning.facts import Inputs
 from orchestrator.planning.names import name_runs
+from orchestrator.planning.notes import list_notes
 from orchestrator.planning.numbers import Limits, identify_network, resolve_numbers
 from orchestrator.planning.placement import LanePlan, place_lanes
-from orchestrator.planning.rates import lr_scale
 from orchestrator.planning.run_plan import Numbers, Place, RunPlan
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.planning.settings import Setting, choose_baseline, enumerate_settings
@@ -76,7 +76,7 @@ def _assemble(
     keys, metric = spec.keys, spec.keys.search.metric
     seeds = tuple(dict.fromkeys(run.numbers.seed for run in runs))
     settings = tuple(run.setting for run in runs[:: len(seeds)])
-    notes = _list_notes(keys, lanes, settings=len(settings), runs=len(runs))
+    notes = list_notes(spec, lanes, settings=settings, runs=len(runs))
     return SearchPlan(
         name=keys.name,
         number=int(folder.name),
@@ -190,47 +190,3 @@ def _describe_cluster(cluster: Cluster) -> str:
         machines = "this machine"
     gpus = word_count(cluster.gpus, "GPU") if cluster.gpus else cluster.lost_gpus or "no GPU"
     return f"{machines}, {word_count(cluster.cpus, 'CPU')}, {gpus}"
-
-
-def _list_notes(keys: Keys, lanes: LanePlan, *, settings: int, runs: int) -> list[str]:
-    return [
-        *_baseline_notes(keys, settings=settings),
-        *_scale_notes(keys),
-        *_idle_notes(keys, lanes, runs=runs),
-    ]
-
-
-def _scale_notes(keys: Keys) -> list[str]:
-    optimizer, size = keys.optimizer, keys.data.batch_size
-    if optimizer.scale_lr == "none":
-        return []
-    factor = lr_scale(optimizer, batch_size=size)
-    return [
-        f"learning rates are multiplied by {factor:g}: batches of {size} images, meant for "
-        f"{optimizer.reference_batch_size} ({optimizer.scale_lr})"
-    ]
-
-
-def _baseline_notes(keys: Keys, *, settings: int) -> list[str]:
-    drawn = keys.search.num_trials
-    if drawn is None or settings == drawn:
-        return []
-    return [
-        f"the baseline is none of the {word_count(drawn, 'setting')} drawn; it comes on top"
-    ]
-
-
-def _idle_notes(keys: Keys, lanes: LanePlan, *, runs: int) -> list[str]:
-    count = lanes.idle_gpus
-    if not count:
-        return []
-    stay = "1 GPU stays idle" if count == 1 else f"{count} GPUs stay idle"
-    if lanes.device == "cpu":
-        return [f"{stay}: resources.gpus_per_worker is 0"]
-    if lanes.lanes == runs:
-        key = "resources.num_workers, for several GPUs per run,"
-    elif lanes.lanes == keys.search.max_concurrent:
-        key = "a higher search.max_concurrent"
-    else:
-        key = "another resources.num_workers or resources.cpus_per_worker"
-    return [f"{stay}; {key} would use {'it' if count == 1 else 'them'}"]

@@ -1,16 +1,15 @@
 """What must hold between the sections of an experiment."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from orchestrator.specs.section import Finding
 
 if TYPE_CHECKING:
     from orchestrator.specs.experiment import Keys
 
-Contradiction = tuple[str, str]
-"""Dotted key, and what is wrong with it."""
 
-
-def list_contradictions(keys: "Keys") -> Iterator[Contradiction]:
+def compare_sections(keys: "Keys") -> Iterator[Finding]:
     """Yield what one section says against another."""
     yield from _check_epochs(keys)
     yield from _check_rates(keys)
@@ -21,27 +20,7 @@ def list_contradictions(keys: "Keys") -> Iterator[Contradiction]:
         )
 
 
-def list_idle(keys: "Keys", searched: Collection[str]) -> Iterator[Contradiction]:
-    """Yield keys that no setting would read.
-
-    A search may hold a value with which another key means nothing, such as MixUp's 0; a key
-    that means nothing in all of them is a mistake.
-
-    Args:
-        keys: The first setting.
-        searched: Dotted keys with a search space.
-    """
-    mixes = keys.data.mixup or keys.data.cutmix or {"data.mixup", "data.cutmix"} & {*searched}
-    ends = keys.data.mix_off_epoch is not None or "data.mix_off_epoch" in searched
-    if ends and not mixes:
-        yield "data.mix_off_epoch", "belongs to mixup and cutmix, which are off"
-    smooths = keys.loss.label_smoothing or "loss.label_smoothing" in searched
-    chosen = keys.loss.smoothing != "uniform" or "loss.smoothing" in searched
-    if chosen and not smooths:
-        yield "loss.smoothing", "belongs to label_smoothing, which is 0"
-
-
-def _check_epochs(keys: "Keys") -> Iterator[Contradiction]:
+def _check_epochs(keys: "Keys") -> Iterator[Finding]:
     epochs = keys.training.epochs
     warmup = keys.schedule.warmup_epochs
     if warmup >= epochs:
@@ -68,7 +47,7 @@ def _named_epochs(keys: "Keys") -> Iterator[tuple[str, int]]:
             yield f"fine_tune.unfreeze.{index}.epoch", rule.epoch
 
 
-def _check_rates(keys: "Keys") -> Iterator[Contradiction]:
+def _check_rates(keys: "Keys") -> Iterator[Finding]:
     """Refuse a learning rate that nothing would learn with."""
     tune, lr = keys.fine_tune, keys.optimizer.lr
     if tune is None:

@@ -1,11 +1,10 @@
 """Values and spaces against the models, each mistake put where its value stands."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, product
 
-from orchestrator.specs.agreement import list_idle
 from orchestrator.specs.experiment import Keys, describe_setting, replace_values
-from orchestrator.specs.fields import kind_at, list_fields
+from orchestrator.specs.fields import kind_at, list_fields, section_of
 from orchestrator.specs.mistakes import Mistakes
 from orchestrator.specs.reading import Reading, put_value
 from orchestrator.specs.search import Scalar, SearchSpec, Space, corners
@@ -14,6 +13,7 @@ from orchestrator.specs.search_rules import (
     explain_not_in_grid,
     resolve_baseline,
 )
+from orchestrator.specs.section import Section
 from orchestrator.specs.spaces import PlacedSpace, SpaceError, as_kind, parse_space
 from orchestrator.specs.validation import Issue, check_values
 
@@ -21,11 +21,14 @@ from orchestrator.specs.validation import Issue, check_values
 _MAX_COMBINATIONS = 4096
 
 
-def check_reading(reading: Reading, mistakes: Mistakes) -> tuple[Keys, dict[str, Space]]:
+def check_reading(
+    reading: Reading, mistakes: Mistakes
+) -> tuple[Keys, dict[str, Space], tuple[str, ...]]:
     """Check every value, every corner of every space, and what holds between keys.
 
     Returns:
-        The keys, with the first corner of each space in its place; dotted key to space.
+        The keys, with the first corner of each space in its place; dotted key to space; what
+        to tell the user that is not a mistake.
 
     Raises:
         SpecError: There are mistakes, these or earlier ones.
@@ -34,16 +37,14 @@ def check_reading(reading: Reading, mistakes: Mistakes) -> tuple[Keys, dict[str,
     placed = checker.parse_spaces()
     spaces = {key: item.space for key, item in placed.items()}
     checker.check_values(placed)
+    notes: tuple[str, ...] = ()
     if not reading.lost_space:
         checker.check_search(spaces)
+        notes = tuple(checker.check_idle(spaces))
     mistakes.raise_any()
     checker.check_combinations(spaces)
     mistakes.raise_any()
-    keys = Keys.model_validate(reading.values)
-    for key, text in list_idle(keys, spaces):
-        mistakes.add(reading.place_of(key), text, key=key)
-    mistakes.raise_any()
-    return keys, spaces
+    return Keys.model_validate(reading.values), spaces, notes
 
 
 class _Checker:
@@ -114,17 +115,52 @@ class _Checker:
 
     def check_combinations(self, spaces: Mapping[str, Space]) -> None:
         """Check that every setting, as far as corners tell, is one that can be trained."""
-        combinations = product(*(corners(space) for space in spaces.values()))
-        settings = [
-            dict(zip(spaces, combination, strict=True))
-            for combination in islice(combinations, _MAX_COMBINATIONS)
-        ]
-        baseline = self._reading.values.get("search", {}).get("baseline")
         refused: set[str] = set()
-        for setting in [*settings, *([baseline] if baseline else [])]:
+        for setting in self._settings(spaces):
             values = replace_values(self._reading.values, setting)
             for issue in check_values(Keys, values)[1]:
                 if issue.key not in refused:
                     text = f"{issue.text}, at {describe_setting(setting)}"
                     self._mistakes.add(self._reading.place_of(issue.key), text, key=issue.key)
                 refused.add(issue.key)
+
+    def check_idle(self, spaces: Mapping[str, Space]) -> Iterator[str]:
+        """Refuse keys that no setting reads; yield a note of searched ones that some do not."""
+        for name, known in Keys.model_fields.items():
+            section = section_of(known)
+            if section and isinstance(self._reading.values.get(name), dict):
+                own = {k: space for k, space in spaces.items() if k.startswith(f"{name}.")}
+                yield from self._check_idle_in(name, section, own)
+
+    def _check_idle_in(
+        self, name: str, section: type[Section], spaces: Mapping[str, Space]
+    ) -> Iterator[str]:
+        found = []
+        for setting in self._settings(spaces):
+            values = replace_values(self._reading.values, setting)[name]
+            checked = check_values(section, values)[0]
+            if checked is not None:  # What is wrong with it is said elsewhere.
+                idle = {f"{name}.{key}".rstrip("."): text for key, text in checked.list_idle()}
+                found.append((setting, checked, idle))
+        for key in dict.fromkeys(key for _, _, idle in found for key in idle):
+            setting, text = next((at, idle[key]) for at, _, idle in found if key in idle)
+            if not any(
+                key not in idle and (key not in spaces or checked.is_set(key.split(".")[-1]))
+                for _, checked, idle in found
+            ):
+                self._add([Issue(key, text)])
+            elif key in spaces:
+                others = {k: value for k, value in setting.items() if k != key}
+                yield (
+                    f"{key} {text}, at {describe_setting(others)}; settings that differ in it "
+                    "alone train alike"
+                )
+
+    def _settings(self, spaces: Mapping[str, Space]) -> Iterator[dict[str, Scalar]]:
+        """Yield the settings, as far as corners tell, and the baseline."""
+        combinations = product(*(corners(space) for space in spaces.values()))
+        for combination in islice(combinations, _MAX_COMBINATIONS):
+            yield dict(zip(spaces, combination, strict=True))
+        baseline = self._reading.values.get("search", {}).get("baseline") or {}
+        if baseline and spaces:
+            yield {key: baseline[key] for key in spaces}

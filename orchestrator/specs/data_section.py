@@ -1,19 +1,25 @@
 """Key `data`: which images, how they are changed on the way, in which batches."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from orchestrator.specs.names import DATA_SETS, SYNTHETIC_ARGUMENTS, TORCHVISION_DATA_SETS
+from orchestrator.specs.names import (
+    DATA_SETS,
+    SYNTHETIC_ARGUMENTS,
+    TORCHVISION_DATA_SETS,
+    WITHOUT_FILES,
+)
 from orchestrator.specs.section import (
     LISTED,
     OWN_CODE,
     Arguments,
+    Finding,
     Section,
     name_of,
     name_schema,
     no_number,
-    refuse,
 )
 from orchestrator.specs.transforms import PRESETS, STEPS_SCHEMA, check_steps, check_transforms
 
@@ -113,66 +119,74 @@ class DataSpec(Section):
     """What to do about an image that cannot be read: `fail` names it, `skip` leaves it out and
     counts it."""
 
-    @model_validator(mode="after")
-    def _root_and_arguments_are_read(self) -> "DataSpec":
-        if self.dataset in ("digits", "synthetic") and self.root is not None:
-            how = "shipped inside the package" if self.dataset == "digits" else "made up"
-            raise refuse(f"{self.dataset} is {how}; leave root out", key="root")
-        if self.dataset in DATA_SETS[2:] and self.root is None:
-            raise refuse(f"required for {self.dataset}", key="root")
-        if self.dataset == "synthetic":
-            for name in self.arguments.keys() - SYNTHETIC_ARGUMENTS:
-                known = ", ".join(SYNTHETIC_ARGUMENTS)
-                raise refuse(
-                    f"no such argument; synthetic takes {known}", key=f"arguments.{name}"
-                )
-        elif self.arguments and self.dataset in DATA_SETS:
-            raise refuse(f"{self.dataset} takes no arguments; leave them out", key="arguments")
-        return self
-
-    @model_validator(mode="after")
-    def _only_what_is_read_is_set(self) -> "DataSpec":
-        if self.download and self.dataset not in TORCHVISION_DATA_SETS:
-            raise refuse(f"{self.dataset} cannot be fetched; leave it out", key="download")
-        splits = {"val_share": 0.2, "test_share": 0.0}
-        for key, default in splits.items():
-            if self.dataset not in DATA_SETS[2:] and getattr(self, key) != default:
-                raise refuse(f"{self.dataset} brings its own split; leave it out", key=key)
+    def list_contradictions(self) -> Iterator[Finding]:
+        """Yield what no setting may hold."""
+        if self.root is None and self.dataset in DATA_SETS[2:]:
+            yield "root", f"required for {self.dataset}"
         if self.val_share + self.test_share >= 1:
-            raise refuse("leaves with test_share nothing to train on", key="val_share")
-        return self
-
-    @model_validator(mode="after")
-    def _classes_are_several(self) -> "DataSpec":
-        if self.classes is not None:
-            if len(self.classes) < 2:
-                raise refuse(
-                    f"must be 2 names or more (got {len(self.classes)})", key="classes"
-                )
-            if len(set(self.classes)) < len(self.classes):
-                raise refuse("a name is there twice", key="classes")
-        return self
-
-    @model_validator(mode="after")
-    def _transforms_belong_together(self) -> "DataSpec":
-        if isinstance(self.transforms, str) and not OWN_CODE.fullmatch(self.transforms):
-            if self.eval_transforms is not None:
-                raise refuse(
-                    f"belongs to a list of transforms, {self.transforms} has its own",
-                    key="eval_transforms",
-                )
-            return self
-        for key, off in (("auto_augment", "none"), ("random_erasing", 0.0)):
-            if getattr(self, key) != off:
-                raise refuse("is added to presets; write it into the list", key=key)
-        return self
-
-    @model_validator(mode="after")
-    def _statistics_are_given_where_asked(self) -> "DataSpec":
+            yield "val_share", "leaves with test_share nothing to train on"
+        yield from self._check_classes()
         for key in ("mean", "std"):
-            if (getattr(self, key) is None) is (self.normalize == "given"):
-                text = "required with" if self.normalize == "given" else "belongs to"
-                raise refuse(f"{text} data.normalize: given", key=key)
+            if self.normalize == "given" and getattr(self, key) is None:
+                yield key, "required with data.normalize: given"
         if self.mean and self.std and len(self.mean) != len(self.std):
-            raise refuse(f"has {len(self.std)} values, mean has {len(self.mean)}", key="std")
-        return self
+            yield "std", f"has {len(self.std)} values, mean has {len(self.mean)}"
+
+    def _check_classes(self) -> Iterator[Finding]:
+        if self.dataset == "synthetic":
+            known = ", ".join(SYNTHETIC_ARGUMENTS)
+            for name in self.arguments.keys() - SYNTHETIC_ARGUMENTS:
+                yield f"arguments.{name}", f"no such argument; synthetic takes {known}"
+        if self.classes is None:
+            return
+        if len(self.classes) < 2:
+            yield "classes", f"must be 2 names or more (got {len(self.classes)})"
+        if len(set(self.classes)) < len(self.classes):
+            yield "classes", "a name is there twice"
+
+    def list_idle(self) -> Iterator[Finding]:
+        """Yield keys that another key's value leaves without a meaning."""
+        yield from self._idle_by_data_set()
+        own_steps = not isinstance(self.transforms, str) or OWN_CODE.fullmatch(self.transforms)
+        if self.eval_transforms is not None and not own_steps:
+            text = f"belongs to a list of transforms, {self.transforms} has its own"
+            yield "eval_transforms", text
+        for key in ("auto_augment", "random_erasing"):
+            if self.is_set(key) and own_steps:
+                yield key, "is added to presets; write it into the list"
+        for key in ("mean", "std"):
+            if getattr(self, key) is not None and self.normalize != "given":
+                yield key, "belongs to data.normalize: given"
+        if self.mix_off_epoch is not None and not (self.mixup or self.cutmix):
+            yield "mix_off_epoch", "belongs to mixup and cutmix, which are off"
+
+    def _idle_by_data_set(self) -> Iterator[Finding]:
+        name = self.dataset
+        is_own, has_files = (
+            name not in DATA_SETS,
+            name in DATA_SETS and name not in WITHOUT_FILES,
+        )
+        how = {"digits": "is shipped inside the package", "synthetic": "is made up"}
+        for key, is_idle, text in (
+            ("root", name in how, f"{name} {how.get(name)}; leave root out"),
+            (
+                "arguments",
+                not is_own and name != "synthetic",
+                f"{name} takes no arguments; leave them out",
+            ),
+            (
+                "download",
+                name not in TORCHVISION_DATA_SETS,
+                f"{name} cannot be fetched; leave it out",
+            ),
+            ("val_share", is_own or name in how, f"{name} brings its own split; leave it out"),
+            ("test_share", is_own or name in how, f"{name} brings its own split; leave it out"),
+            ("cache", not has_files, f"belongs to image files, {name} has none; leave it out"),
+            (
+                "on_corrupt",
+                not has_files,
+                f"belongs to image files, {name} has none; leave it out",
+            ),
+        ):
+            if is_idle and self.is_set(key):
+                yield key, text

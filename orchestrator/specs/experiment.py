@@ -1,20 +1,20 @@
 """ExperimentSpec: the whole file as one value, with the search spaces beside the plain keys."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from orchestrator.errors import SpecError
 from orchestrator.specs import sections
-from orchestrator.specs.agreement import list_contradictions
+from orchestrator.specs.agreement import compare_sections
 from orchestrator.specs.data_section import DataSpec
 from orchestrator.specs.fine_tune_section import FineTuneSpec
 from orchestrator.specs.mistakes import value_text
 from orchestrator.specs.model_section import ModelSpec
 from orchestrator.specs.search import Scalar, SearchSpec, Space
-from orchestrator.specs.section import Section, no_number, refuse
+from orchestrator.specs.section import Finding, Section, no_number, refuse
 from orchestrator.specs.training_sections import (
     LossSpec,
     OptimizerSpec,
@@ -86,19 +86,12 @@ class Keys(Section):
     checkpoint: sections.CheckpointSpec = sections.CheckpointSpec()
     """Not built yet; a section of keys."""
 
-    @model_validator(mode="after")
-    def _sections_agree(self) -> "Keys":
-        for key, text in list_contradictions(self):
-            raise refuse(text, key=key)
-        return self
-
-    @model_validator(mode="after")
-    def _all_seeds_are_in_range(self) -> "Keys":
+    def list_contradictions(self) -> Iterator[Finding]:
+        """Yield what no setting may hold."""
+        yield from compare_sections(self)
         last = self.seed + self.search.seeds - 1
         if last >= _SEEDS:
-            text = f"the last seed, {last}, must be less than {_SEEDS}"
-            raise refuse(text, key="search.seeds")
-        return self
+            yield "search.seeds", f"the last seed, {last}, must be less than {_SEEDS}"
 
 
 @dataclass(frozen=True, kw_only=True)

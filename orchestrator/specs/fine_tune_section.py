@@ -1,11 +1,12 @@
 """Key `fine_tune`: which parameters learn how fast, and from when on."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 
 from orchestrator.specs.model_section import Regex
-from orchestrator.specs.section import LISTED, NOT_EMPTY, Section, refuse
+from orchestrator.specs.section import LISTED, NOT_EMPTY, Finding, Section
 
 Rate = Annotated[float, Field(ge=0.0)]
 
@@ -26,14 +27,17 @@ class GroupRule(Section):
     freeze: bool = False
     """Whether the parameters stay as they are (true or false)."""
 
-    @model_validator(mode="after")
-    def _says_what_and_how(self) -> "GroupRule":
+    def list_contradictions(self) -> Iterator[Finding]:
+        """Yield what no setting may hold."""
         if (self.match is None) is (self.type is None):
-            raise refuse("needs either match or type")
-        given = [self.lr is not None, self.lr_mult is not None, self.freeze]
-        if sum(given) > 1:
-            raise refuse("takes one of lr, lr_mult and freeze")
-        return self
+            yield "", "needs either match or type"
+        if sum([self.lr is not None, self.lr_mult is not None, self.freeze]) > 1:
+            yield "", "takes one of lr, lr_mult and freeze"
+
+    @property
+    def freezes(self) -> bool:
+        """Whether the parameters stay as they are."""
+        return self.freeze or 0.0 in (self.lr, self.lr_mult)
 
 
 class UnfreezeRule(Section):
@@ -44,7 +48,7 @@ class UnfreezeRule(Section):
     match: Regex
     """Regular expression searched for in the parameters' names."""
     lr: Annotated[float, Field(gt=0.0)]
-    """Their highest learning rate from then on (dimensionless, > 0)."""
+    """Their highest learning rate from then on, before layer_decay (dimensionless, > 0)."""
 
 
 class FineTuneSpec(Section):
@@ -74,17 +78,23 @@ class FineTuneSpec(Section):
     unfreeze: Annotated[tuple[UnfreezeRule, ...], LISTED, NOT_EMPTY] | None = None
     """Parameters that begin to learn later: a list of {epoch, match, lr}."""
 
-    @model_validator(mode="after")
-    def _one_form_alone(self) -> "FineTuneSpec":
+    def list_contradictions(self) -> Iterator[Finding]:
+        """Yield what no setting may hold."""
         short = [key for key in ("backbone_lr", "head_lr") if getattr(self, key) is not None]
         if self.groups is not None and short:
-            raise refuse("groups say the rates; leave one of the two out", key=short[0])
-        if len(short) == 1:
+            yield short[0], "groups say the rates; leave one of the two out"
+        elif len(short) == 1:
             other = "head_lr" if short == ["backbone_lr"] else "backbone_lr"
-            raise refuse(f"required beside {short[0]}", key=other)
+            yield other, f"required beside {short[0]}"
         if self.linear_probe_epochs and self.unfreeze:
-            raise refuse(
-                "linear_probe_epochs says when the backbone learns; leave one of the two out",
-                key="unfreeze",
-            )
-        return self
+            text = "linear_probe_epochs says when the backbone learns; leave one of the two out"
+            yield "unfreeze", text
+
+    def list_idle(self) -> Iterator[Finding]:
+        """Yield keys that another key's value leaves without a meaning."""
+        if self == FineTuneSpec():
+            yield "", "says nothing; leave it out"
+        for index, rule in enumerate(self.groups or ()):
+            if rule.weight_decay is not None and rule.freezes and not self.unfreeze:
+                text = "belongs to parameters that learn, these are frozen; leave it out"
+                yield f"groups.{index}.weight_decay", text

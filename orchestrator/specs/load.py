@@ -43,12 +43,12 @@ def load_spec(
         tree = merge(tree, override)
     reading = read_tree(MapNode(tree.entries, file_tree.position), mistakes)
     notes = drop_replaced(reading, read_tree(file_tree, Mistakes())) if overrides else ()
-    keys, spaces = check_reading(reading, mistakes)
+    keys, spaces, idle = check_reading(reading, mistakes)
     return ExperimentSpec(
         keys=keys,
         spaces=spaces,
         source=name,
         text=dump_yaml(reading.written),
-        notes=notes,
+        notes=(*notes, *idle),
         places={key: str(position) for key, position in reading.positions.items() if key},
     )

@@ -1,15 +1,17 @@
 """Key `model`: the network, and the weights that it starts from."""
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from orchestrator.specs.names import ARCHITECTURES
 from orchestrator.specs.section import (
     LISTED,
     OWN_CODE,
     Arguments,
+    Finding,
     Section,
     name_of,
     name_schema,
@@ -84,27 +86,24 @@ class ModelSpec(Section):
     """Whether images and convolutions lie in memory channel by channel of a pixel (true or
     false): faster with bfloat16, the last digits may differ."""
 
-    @model_validator(mode="after")
-    def _small_cnn_takes_no_arguments(self) -> "ModelSpec":
+    def list_contradictions(self) -> Iterator[Finding]:
+        """Yield what no setting may hold."""
+        ours = self.architecture == "small_cnn" or OWN_CODE.fullmatch(self.architecture)
+        if ours and self.weights is not None and is_torchvision_weights(self.weights):
+            text = f"torchvision has none for {self.architecture} (got {self.weights!r})"
+            yield "weights", f"{text}; name a file or run:RUN"
+
+    def list_idle(self) -> Iterator[Finding]:
+        """Yield keys that another key's value leaves without a meaning."""
         if self.architecture == "small_cnn":
             if self.arguments:
-                raise refuse("small_cnn takes no arguments; leave them out", key="arguments")
+                yield "arguments", "small_cnn takes no arguments; leave them out"
             if self.head == "gap":
-                raise refuse("small_cnn has that head already; leave it out", key="head")
-        return self
-
-    @model_validator(mode="after")
-    def _weights_are_loaded_where_asked(self) -> "ModelSpec":
+                yield "head", "small_cnn has that head already; leave it out"
         if self.weights is None:
             for key in ("strict", "min_loaded"):
-                if getattr(self, key) != type(self).model_fields[key].default:
-                    raise refuse("belongs to model.weights, which is not set", key=key)
-        elif is_torchvision_weights(self.weights) and (
-            self.architecture == "small_cnn" or OWN_CODE.fullmatch(self.architecture)
-        ):
-            text = f"torchvision has none for {self.architecture} (got {self.weights!r})"
-            raise refuse(f"{text}; name a file or run:RUN", key="weights")
-        return self
+                if self.is_set(key):
+                    yield key, "belongs to model.weights, which is not set"
 
 
 def is_torchvision_weights(source: str) -> bool:

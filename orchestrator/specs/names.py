@@ -27,6 +27,22 @@ TORCHVISION_DATA_SETS: Final = (
     "sun397",
     "country211",
 )
+WITHOUT_FILES: Final = (
+    "digits",
+    "synthetic",
+    "mnist",
+    "fashionmnist",
+    "emnist",
+    "kmnist",
+    "qmnist",
+    "usps",
+    "cifar10",
+    "cifar100",
+    "svhn",
+    "stl10",
+    "pcam",
+)
+"""Data sets whose images are held in memory, or in one file for all."""
 DATA_SETS: Final = ("digits", "synthetic", "image_folder", "table", *TORCHVISION_DATA_SETS)
 SYNTHETIC_ARGUMENTS: Final = (
     "train_size",

@@ -5,16 +5,27 @@ the machines are known, so that a spec means the same on every machine.
 """
 
 import re
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from orchestrator.specs.vocabulary import explain_wrong_word
 
 OWN_CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 """`module:callable`, both of which may be dotted."""
+
+
+Finding = tuple[str, str]
+"""Dotted key below a section ("" for the section itself), and what is wrong with it."""
 
 
 class Section(BaseModel):
@@ -28,6 +39,30 @@ class Section(BaseModel):
         use_attribute_docstrings=True,
     )
 
+    def is_set(self, key: str) -> bool:
+        """Say whether a key has another value than its default."""
+        default = type(self).model_fields[key].get_default(call_default_factory=True)
+        return bool(getattr(self, key) != default)
+
+    def list_contradictions(self) -> Iterator[Finding]:
+        """Yield what no setting may hold: one key against another."""
+        yield from ()
+
+    def list_idle(self) -> Iterator[Finding]:
+        """Yield keys that another key's value leaves without a meaning.
+
+        A search may well hold such a value beside others, as MixUp's 0; a key that means
+        nothing in any setting is a mistake.
+        """
+        yield from ()
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        found = list(self.list_contradictions())
+        if found:
+            raise refuse_all(found)
+        return self
+
 
 Arguments = dict[str, Any]
 """Further arguments by name; a search space may stand in place of a value."""
@@ -36,9 +71,22 @@ Arguments = dict[str, Any]
 LISTED = Field(strict=False)
 
 
-def refuse(text: str, *, key: str = "") -> PydanticCustomError:
-    """Return the error that a rule raises: `text` is shown as it is, at the dotted `key`."""
-    return PydanticCustomError("rule", "{text}", {"text": text, "key": key})
+def refuse(text: str) -> PydanticCustomError:
+    """Return the error that a rule raises: `text` is shown as it is."""
+    return PydanticCustomError("rule", "{text}", {"text": text})
+
+
+def refuse_all(found: Iterable[Finding]) -> ValidationError:
+    """Return the error that stands for several, each at its dotted key."""
+    return ValidationError.from_exception_data(
+        "rules",
+        [
+            InitErrorDetails(
+                type=refuse(text), loc=tuple(filter(None, key.split("."))), input=""
+            )
+            for key, text in found
+        ],
+    )
 
 
 def _not_empty(value: tuple[object, ...]) -> tuple[object, ...]:

@@ -1,17 +1,24 @@
 """Keys `loss`, `optimizer`, `schedule` and `training`: how a network learns."""
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from orchestrator.specs.mistakes import value_text
-from orchestrator.specs.names import LOSSES, WITH_MOMENTUM, OptimizerName
+from orchestrator.specs.names import (
+    LOSSES,
+    WITH_MOMENTUM,
+    WITHOUT_WEIGHT_DECAY,
+    OptimizerName,
+)
 from orchestrator.specs.search import MetricName
 from orchestrator.specs.section import (
     LISTED,
     NOT_EMPTY,
     Arguments,
+    Finding,
     Section,
     name_of,
     name_schema,
@@ -65,16 +72,15 @@ class LossSpec(Section):
     """Weight of each class in the loss: `none`, `balanced` (N / (K n_c), by the training
     labels), or a list of one number per class (dimensionless, > 0)."""
 
-    @model_validator(mode="after")
-    def _arguments_belong_to_own_code(self) -> "LossSpec":
+    def list_idle(self) -> Iterator[Finding]:
+        """Yield keys that another key's value leaves without a meaning."""
         if self.arguments and self.name in LOSSES:
-            raise refuse(f"{self.name} takes no arguments; leave them out", key="arguments")
+            yield "arguments", f"{self.name} takes no arguments; leave them out"
         if self.class_weights != "none" and self.name not in LOSSES:
-            raise refuse(
-                f"is not given to {self.name}; weight the classes in it, and leave this out",
-                key="class_weights",
-            )
-        return self
+            text = f"is not given to {self.name}; weight the classes in it, and leave this out"
+            yield "class_weights", text
+        if self.smoothing != "uniform" and not self.label_smoothing:
+            yield "smoothing", "belongs to label_smoothing, which is 0"
 
 
 class OptimizerSpec(Section):
@@ -103,27 +109,21 @@ class OptimizerSpec(Section):
     arguments: Arguments = Field(default_factory=dict)
     """Further arguments of torch's optimizer by name, such as {nesterov: true}."""
 
-    @model_validator(mode="after")
-    def _momentum_is_read(self) -> "OptimizerSpec":
-        if self.momentum is not None and self.name not in WITH_MOMENTUM:
-            raise refuse(
-                f"belongs to sgd and rmsprop, {self.name} has no momentum "
-                f"(got {self.momentum}); leave it out",
-                key="momentum",
-            )
+    def list_contradictions(self) -> Iterator[Finding]:
+        """Yield what no setting may hold."""
         for key in ("lr", "momentum", "weight_decay"):
             if key in self.arguments:
-                raise refuse(f"is a key of its own, optimizer.{key}", key=f"arguments.{key}")
-        return self
+                yield f"arguments.{key}", f"is a key of its own, optimizer.{key}"
 
-    @model_validator(mode="after")
-    def _reference_is_read(self) -> "OptimizerSpec":
-        if self.scale_lr == "none" and self.reference_batch_size != 256:
-            raise refuse(
-                "belongs to scale_lr: linear or sqrt, which is none",
-                key="reference_batch_size",
-            )
-        return self
+    def list_idle(self) -> Iterator[Finding]:
+        """Yield keys that another key's value leaves without a meaning."""
+        if self.momentum is not None and self.name not in WITH_MOMENTUM:
+            text = f"belongs to sgd and rmsprop, {self.name} has no momentum"
+            yield "momentum", f"{text} (got {self.momentum}); leave it out"
+        if self.weight_decay and self.name in WITHOUT_WEIGHT_DECAY:
+            yield "weight_decay", f"{self.name} has no weight decay; leave it out"
+        if self.scale_lr == "none" and self.is_set("reference_batch_size"):
+            yield "reference_batch_size", "belongs to scale_lr: linear or sqrt, which is none"
 
 
 class ScheduleSpec(Section):
@@ -145,20 +145,22 @@ class ScheduleSpec(Section):
     gamma: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """Factor of a fall of `step` and `multistep` (dimensionless, 0 < value < 1). Unset: 0.1."""
 
-    @model_validator(mode="after")
-    def _falls_belong_to_their_course(self) -> "ScheduleSpec":
+    def list_contradictions(self) -> Iterator[Finding]:
+        """Yield what no setting may hold."""
         for key, course in (("step_epochs", "step"), ("milestones", "multistep")):
             if self.name == course and getattr(self, key) is None:
-                raise refuse(f"required with schedule.name: {course}", key=key)
+                yield key, f"required with schedule.name: {course}"
+        falls = list(self.milestones or ())
+        if falls != sorted(set(falls)):
+            yield "milestones", f"must rise (got {falls})"
+
+    def list_idle(self) -> Iterator[Finding]:
+        """Yield keys that another key's value leaves without a meaning."""
+        for key, course in (("step_epochs", "step"), ("milestones", "multistep")):
             if self.name != course and getattr(self, key) is not None:
-                raise refuse(f"belongs to {course}, {self.name} does not fall so", key=key)
+                yield key, f"belongs to {course}, {self.name} does not fall so"
         if self.gamma is not None and self.name not in ("step", "multistep"):
-            raise refuse(f"belongs to step and multistep, not to {self.name}", key="gamma")
-        if self.milestones is not None and list(self.milestones) != sorted(
-            set(self.milestones)
-        ):
-            raise refuse(f"must rise (got {list(self.milestones)})", key="milestones")
-        return self
+            yield "gamma", f"belongs to step and multistep, not to {self.name}"
 
 
 class EarlyStoppingSpec(Section):

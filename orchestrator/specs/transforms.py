@@ -1,11 +1,11 @@
 """Lists of transforms as they are written: torchvision's names, or the user's own code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
 from orchestrator.specs.mistakes import value_text
-from orchestrator.specs.section import OWN_CODE, refuse
+from orchestrator.specs.section import OWN_CODE, refuse, refuse_all
 
 PRESETS: Final = ("none", "light", "imagenet")
 
@@ -87,8 +87,9 @@ def check_steps(value: object) -> object:
         return None
     if not isinstance(value, list | tuple):
         raise refuse(f"must be a list of transforms (got {value_text(value)})")
-    for step in value:
-        _check_step(step)
+    found = [(str(index), text) for index, step in enumerate(value) for text in _explain(step)]
+    if found:
+        raise refuse_all(found)
     return list(value)
 
 
@@ -101,30 +102,30 @@ def parse_steps(steps: Sequence[Any]) -> list[tuple[str, dict[str, Any]]]:
     return parsed
 
 
-def _check_step(step: object) -> None:
+def _explain(step: object) -> Iterator[str]:
+    """Yield what is wrong with a step."""
     name, arguments = step, None
     if isinstance(step, Mapping) and len(step) == 1:
         name, arguments = next(iter(step.items()))
     if not isinstance(name, str):
-        raise refuse(
-            f"each transform is a name, or a map from one name to its arguments "
-            f"(got {value_text(step)})"
-        )
-    if not isinstance(arguments, Mapping | None):
-        raise refuse(f"{name} takes a map of arguments (got {value_text(arguments)})")
-    if not OWN_CODE.fullmatch(name):
-        _check_torchvision_step(name, arguments or {})
+        shown = value_text(step)
+        yield f"must be a name, or a map from one name to its arguments (got {shown})"
+    elif not isinstance(arguments, Mapping | None):
+        yield f"{name} takes a map of arguments (got {value_text(arguments)})"
+    elif not OWN_CODE.fullmatch(name):
+        yield from _explain_torchvisions(name, arguments or {})
 
 
-def _check_torchvision_step(name: str, arguments: Mapping[Any, Any]) -> None:
+def _explain_torchvisions(name: str, arguments: Mapping[Any, Any]) -> Iterator[str]:
     if name in _ELSEWHERE:
-        raise refuse(f"{name} {_ELSEWHERE[name]}")
-    if name not in _ARGUMENTS:
+        yield f"{name} {_ELSEWHERE[name]}"
+    elif name not in _ARGUMENTS:
         near = get_close_matches(name, _ARGUMENTS, n=1, cutoff=0.5)
         advice = f"; did you mean {near[0]!r}?" if near else ""
-        raise refuse(f"no such transform of torchvision's v2 (got {name!r}){advice}")
-    known = _ARGUMENTS[name].split()
-    for argument in arguments:
-        if argument not in known:
-            takes = f"takes {', '.join(known)}" if known else "takes none"
-            raise refuse(f"{name} has no argument {argument!r}; it {takes}")
+        yield f"no such transform of torchvision's v2 (got {name!r}){advice}"
+    else:
+        known = _ARGUMENTS[name].split()
+        takes = f"takes {', '.join(known)}" if known else "takes none"
+        for argument in arguments:
+            if argument not in known:
+                yield f"{name} has no argument {argument!r}; it {takes}"

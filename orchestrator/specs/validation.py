@@ -60,7 +60,7 @@ def _explain(detail: ErrorDetails, model: type[Section]) -> Issue:
     key = ".".join(str(part) for part in detail["loc"])
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "rule":
-        return Issue(".".join(filter(None, (key, context["key"]))), context["text"])
+        return Issue(key, context["text"])
     if kind == "missing":
         return Issue(key, "required key is missing")
     if kind == "extra_forbidden":

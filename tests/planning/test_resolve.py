@@ -174,6 +174,34 @@ def test_determinism_is_as_asked_for(make_plan: MakePlan, asked: Any, decided: s
         assert plan.runs[0].numbers.deterministic == plan.lanes.deterministic == decided
 
 
+@pytest.mark.parametrize(
+    ("sections", "note"),
+    [
+        (
+            {"training": {"early_stopping": {"patience": 3}}},
+            "training.early_stopping can stop no run: patience is 3 epochs, training.epochs 3",
+        ),
+        (
+            {"training": {"early_stopping": {"patience": 2}}, "schedule": {"name": "cosine"}},
+            "stops after 2 epochs without a better val/accuracy, which cuts the schedule short",
+        ),
+        (
+            {"schedule": {"name": "step", "step_epochs": 3}},
+            "the learning rate never falls: schedule.step_epochs is 3, training.epochs 3",
+        ),
+        (
+            {"model": {"sync_batch_norm": True}},
+            "model.sync_batch_norm changes nothing with one worker",
+        ),
+    ],
+)
+def test_what_a_technique_does_unexpectedly_is_noted(
+    make_plan: MakePlan, sections: dict[str, Any], note: str
+) -> None:
+    """None of it is a mistake, and none of it is what its author may have meant."""
+    assert make_plan(**sections).notes == (note,)
+
+
 def test_gpus_are_left_alone_where_none_is_asked_for(make_plan: MakePlan) -> None:
     """`gpus_per_worker: 0` trains on CPUs and says which GPUs stay idle."""
     plan = make_plan(cluster=TWO_GPUS, resources={"gpus_per_worker": 0}, loss=GRID)

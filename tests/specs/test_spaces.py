@@ -191,11 +191,69 @@ def test_what_cannot_be_searched_says_why(refused: Refused, key: str, reason: st
 
 def test_a_combination_that_cannot_be_is_found_at_once(refused: Refused) -> None:
     """Rules across keys hold for every setting of a grid, not for the first alone."""
-    lines = "optimizer: {name: {grid: [sgd, adamw]}, momentum: {grid: [0.5, 0.9]}}\n"
+    lines = "schedule: {name: {grid: [cosine, step]}}\n"
 
     assert refused(lines) == (
-        "x.yaml:5:59: optimizer.momentum: belongs to sgd and rmsprop, adamw has no momentum "
-        "(got 0.5); leave it out, at optimizer.name='adamw', optimizer.momentum=0.5",
+        "x.yaml:5:1: schedule.step_epochs: required with schedule.name: step, "
+        "at schedule.name='step'",
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "schedule: {name: {grid: [cosine, step]}, step_epochs: 2}",
+        "schedule: {name: {grid: [step, cosine]}, step_epochs: 2, gamma: 0.5}",
+        "schedule: {name: {grid: [cosine, multistep]}, milestones: [1, 2]}",
+        "optimizer: {name: {grid: [sgd, adamw]}, momentum: 0.5}",
+        "optimizer: {name: {grid: [rprop, sgd]}, weight_decay: 0.1}",
+        "optimizer: {scale_lr: {grid: [none, sqrt]}, reference_batch_size: 32}",
+        "loss: {name: {grid: [cross_entropy, 'a:b']}, arguments: {x: 1}}",
+        "loss: {name: {grid: ['a:b', bce]}, class_weights: balanced}",
+        "loss: {label_smoothing: {grid: [0, 0.1]}, smoothing: others}",
+        "fine_tune: {linear_probe_epochs: {grid: [0, 2]}}",
+    ],
+)
+def test_a_key_is_read_where_some_setting_reads_it(load: Load, line: str) -> None:
+    """What belongs to one value of a searched key can be written beside it."""
+    assert load(line).notes == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "data: {dataset: digits, normalize: {grid: [none, given]}, mean: [0.5], std: [0.5]}",
+        "data: {dataset: digits, mixup: {grid: [0, 0.2]}, mix_off_epoch: 2}",
+        "model: {architecture: small_cnn, weights: {grid: [null, x.pth]}, min_loaded: 0.5}",
+        "model: {architecture: {grid: [small_cnn, vgg11]}, head: gap, arguments: {dropout: 0}}",
+    ],
+)
+def test_so_is_one_of_a_section_that_must_be_there(load: Load, line: str) -> None:
+    """The same, in place of a line of the smallest file."""
+    key = line.partition(":")[0]
+
+    assert load("", f"{key}={line.partition(': ')[2]}").notes == ()
+
+
+def test_a_searched_key_that_some_settings_do_not_read_is_noted(load: Load) -> None:
+    """Two runs that train the same are no mistake, but cost a run."""
+    notes = load(
+        "optimizer: {name: {grid: [sgd, adamw]}, momentum: {grid: [0.5, 0.9]}}\n"
+    ).notes
+
+    assert notes == (
+        "optimizer.momentum belongs to sgd and rmsprop, adamw has no momentum (got 0.5); leave "
+        "it out, at optimizer.name='adamw'; settings that differ in it alone train alike",
+    )
+
+
+def test_a_searched_key_that_no_setting_reads_is_refused(refused: Refused) -> None:
+    """Also where one of its values is the default, which says nothing."""
+    lines = "optimizer: {name: adamw, momentum: {grid: [0.5, 0.9]}}\n"
+
+    assert refused(lines) == (
+        "x.yaml:5:44: optimizer.momentum: belongs to sgd and rmsprop, adamw has no momentum "
+        "(got 0.5); leave it out",
     )
 
 

@@ -144,7 +144,7 @@ def test_arguments_of_a_data_set_are_not_searched(refused: Refused) -> None:
         ("[Normalize]", "Normalize comes last by itself; set data.normalize"),
         ("[ToTensor]", "ToTensor is done by itself; leave it out"),
         ("[MixUp]", "MixUp mixes whole batches; set data.mixup"),
-        ("[3]", "each transform is a name, or a map from one name to its arguments (got 3)"),
+        ("[3]", "must be a name, or a map from one name to its arguments (got 3)"),
         ("7", "must be a list of transforms (got 7)"),
     ],
 )
@@ -152,9 +152,67 @@ def test_a_transform_that_cannot_be_is_refused(
     refused: Refused, transforms: str, mistake: str
 ) -> None:
     """Without torchvision being loaded."""
+    index = ".0" if transforms.startswith("[") else ""
+
     assert refused("", f"data.transforms={transforms}")[0].startswith(
-        f"override 'data.transforms={transforms}': data.transforms: {mistake}"
+        f"override 'data.transforms={transforms}': data.transforms{index}: {mistake}"
     )
+
+
+def test_every_mistake_of_a_list_is_named_where_it_stands(
+    refused_whole: Refused,
+) -> None:
+    """A list of many lines has its mistakes on many lines."""
+    found = refused_whole(
+        "name: try\n"
+        "model: {architecture: small_cnn}\n"
+        "training: {epochs: 4}\n"
+        "data:\n"
+        "  dataset: digits\n"
+        "  transforms:\n"
+        "    - Flip\n"
+        "    - RandomHorizontalFlip\n"
+        "    - {RandomCrop: {siz: 8, paddin: 2}}\n"
+    )
+
+    assert [text.partition(";")[0] for text in found] == [
+        "x.yaml:7:7: data.transforms.0: no such transform of torchvision's v2 (got 'Flip')",
+        "x.yaml:9:7: data.transforms.2: RandomCrop has no argument 'siz'",
+        "x.yaml:9:7: data.transforms.2: RandomCrop has no argument 'paddin'",
+    ]
+
+
+def test_contradictions_are_told_at_once(refused: Refused) -> None:
+    """Several of one section, of several sections, and keys that nothing reads beside them."""
+    found = refused(
+        "schedule: {name: step, milestones: [3, 1], gamma: 0.1}\n"
+        "optimizer: {name: adam, momentum: 0.5, arguments: {lr: 1}}\n"
+        "fine_tune: {groups: [{lr: 0.1}, {match: x, lr: 0.1, freeze: true}], head_lr: 1}\n"
+    )
+
+    assert [text.split(": ")[1] for text in found] == [
+        "schedule.step_epochs",
+        "schedule.milestones",
+        "optimizer.arguments.lr",
+        "fine_tune.groups.0",
+        "fine_tune.groups.1",
+    ]
+
+
+def test_contradictions_between_sections_are_told_at_once(refused: Refused) -> None:
+    """Once every section holds by itself."""
+    found = refused(
+        "schedule: {name: multistep, milestones: [3, 9], warmup_epochs: 8}\n"
+        "fine_tune: {backbone_lr: 0.1, head_lr: 1, linear_probe_epochs: 5}\n"
+        "optimizer: {lr: 1}\n"
+    )
+
+    assert [text.split(": ")[1] for text in found] == [
+        "schedule.milestones",
+        "schedule.warmup_epochs",
+        "fine_tune.linear_probe_epochs",
+        "optimizer.lr",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -197,6 +255,17 @@ def test_a_transform_that_cannot_be_is_refused(
         ),
         ("loss.class_weights=[.nan, 1]", "must be "),
         ("optimizer.arguments={dampening: .nan}", "must be a finite number (got nan)"),
+        ("fine_tune={}", "says nothing; leave it out"),
+        (
+            "fine_tune={groups: [{match: x, lr: 0, weight_decay: 1}, {match: y, lr: 1}]}",
+            "belongs to parameters that learn, these are frozen; leave it out",
+        ),
+        ("data.cache=true", "belongs to image files, digits has none; leave it out"),
+        ("data.on_corrupt=skip", "belongs to image files, digits has none; leave it out"),
+        (
+            "optimizer={name: rprop, weight_decay: 0.1}",
+            "rprop has no weight decay; leave it out",
+        ),
         ("fine_tune={linear_probe_epochs: 4}", "must be less than training.epochs, 4 (got 4)"),
     ],
 )

@@ -74,7 +74,7 @@ def apply_rules(model: nn.Module, rules: Sequence[TensorRulePlan]) -> None:
     """
     parameters = dict(model.named_parameters())
     for at, rule in enumerate(rules):
-        key = f"model.rules[{at}]"
+        key = f"model.rules.{at}"
         tensor = read_tensor(Path(rule.file), rule.key, sha256=rule.sha256, key=key)
         names = _matching(rule.match, tuple(parameters), key=key)
         for name in names:

@@ -171,7 +171,7 @@ def test_the_last_of_two_rules_holds(save_tensors: SaveTensors) -> None:
         (
             "backbone",
             "filters",
-            "model.rules[0].match: no parameter's name matches 'backbone'; there are "
+            "model.rules.0.match: no parameter's name matches 'backbone'; there are "
             "'features.0.weight', 'features.1.weight', 'features.1.bias', 'features.3.weight', "
             "'features.4.weight', 'features.4.bias', 'features.7.weight', 'features.8.weight', "
             "'features.8.bias', 'head.weight' and 1 more",
@@ -179,14 +179,14 @@ def test_the_last_of_two_rules_holds(save_tensors: SaveTensors) -> None:
         (
             "[",
             "filters",
-            "model.rules[0].match: '[' is no regular expression (unterminated character set at "
+            "model.rules.0.match: '[' is no regular expression (unterminated character set at "
             "position 0)",
         ),
-        ("head", "gabor", "model.rules[0]: {file} has no 'gabor'; it has 'filters', 'other'"),
+        ("head", "gabor", "model.rules.0: {file} has no 'gabor'; it has 'filters', 'other'"),
         (
             "head.weight",
             "filters",
-            "model.rules[0]: head.weight has shape (3, 32), and its tensor (32,)",
+            "model.rules.0: head.weight has shape (3, 32), and its tensor (32,)",
         ),
     ],
 )

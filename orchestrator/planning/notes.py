@@ -1,0 +1,95 @@
+"""What a plan tells its author beside the numbers: none of it is a mistake."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from orchestrator.planning.cluster import word_count
+from orchestrator.planning.placement import LanePlan
+from orchestrator.planning.rates import lr_scale
+from orchestrator.specs.experiment import ExperimentSpec, Keys
+from orchestrator.specs.search import Scalar
+
+
+def list_notes(
+    spec: ExperimentSpec,
+    lanes: LanePlan,
+    *,
+    settings: Sequence[Mapping[str, Scalar]],
+    runs: int,
+) -> list[str]:
+    """What a plan tells its author beside the numbers.
+
+    Args:
+        spec: What was asked.
+        lanes: What the runs take of the machines.
+        settings: The settings that it means.
+        runs: Runs of all settings and seeds.
+    """
+    keys = spec.keys
+    return [
+        *_baseline_notes(keys, settings=len(settings)),
+        *_scale_notes(keys),
+        *_technique_notes([spec.at(setting) for setting in settings], lanes),
+        *_idle_notes(keys, lanes, runs=runs),
+    ]
+
+
+def _scale_notes(keys: Keys) -> Iterator[str]:
+    optimizer, size = keys.optimizer, keys.data.batch_size
+    if optimizer.scale_lr != "none":
+        factor = lr_scale(optimizer, batch_size=size)
+        yield (
+            f"learning rates are multiplied by {factor:g}: batches of {size} images, meant for "
+            f"{optimizer.reference_batch_size} ({optimizer.scale_lr})"
+        )
+
+
+def _technique_notes(settings: Sequence[Keys], lanes: LanePlan) -> Iterator[str]:
+    """Say what a technique does that one may not expect."""
+    first = settings[0]
+    epochs = max(keys.training.epochs for keys in settings)
+    stopping = first.training.early_stopping
+    if stopping is not None and stopping.patience >= epochs:
+        yield (
+            f"training.early_stopping can stop no run: patience is {stopping.patience} epochs, "
+            f"training.epochs {epochs}"
+        )
+    elif stopping is not None:
+        cut = "" if first.schedule.name == "constant" else ", which cuts the schedule short"
+        yield (
+            f"stops after {word_count(stopping.patience, 'epoch')} without a better "
+            f"{stopping.metric}{cut}"
+        )
+    steps = [keys.schedule.step_epochs for keys in settings if keys.schedule.name == "step"]
+    step = min((count for count in steps if count), default=0)
+    if step >= epochs:
+        yield (
+            f"the learning rate never falls: schedule.step_epochs is {step}, "
+            f"training.epochs {epochs}"
+        )
+    if first.model.sync_batch_norm and lanes.workers == 1:
+        yield "model.sync_batch_norm changes nothing with one worker"
+
+
+def _baseline_notes(keys: Keys, *, settings: int) -> list[str]:
+    drawn = keys.search.num_trials
+    if drawn is None or settings == drawn:
+        return []
+    return [
+        f"the baseline is none of the {word_count(drawn, 'setting')} drawn; it comes on top"
+    ]
+
+
+def _idle_notes(keys: Keys, lanes: LanePlan, *, runs: int) -> list[str]:
+    count = lanes.idle_gpus
+    if not count:
+        return []
+    stay = "1 GPU stays idle" if count == 1 else f"{count} GPUs stay idle"
+    if lanes.device == "cpu":
+        return [f"{stay}: resources.gpus_per_worker is 0"]
+    if lanes.lanes == runs:
+        key = "resources.num_workers, for several GPUs per run,"
+    elif lanes.lanes == keys.search.max_concurrent:
+        key = "a higher search.max_concurrent"
+    else:
+        key = "another resources.num_workers or resources.cpus_per_worker"
+    return [f"{stay}; {key} would use {'it' if count == 1 else 'them'}"]
