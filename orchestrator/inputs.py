@@ -5,7 +5,7 @@ loaded only where the spec asks for it: digits and synthetic images cost nothing
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,25 +67,43 @@ def _read_data(data: DataSpec, root: str) -> DataSetFacts:
     if known is not None:
         return known
     if data.dataset not in ("image_folder", "table"):
-        from orchestrator.training.data.describe import describe_data_set
+        from orchestrator.training.data.describe import describe_data_set, given_parts
 
+        _check_shares(data, given_parts(data.dataset))
         return DataSetFacts(**describe_data_set(data.model_dump(), sources=root))
     assert data.root is not None
     scan = scan_table if data.dataset == "table" else scan_image_folder
     manifest = scan(data.root)
-    positions = split_manifest(manifest, data.val_share, data.test_share)["train"]
-    labels = [manifest.entries[position].label for position in positions]
+    _check_shares(data, {entry.split for entry in manifest.entries})
+    parts = split_manifest(manifest, data.val_share, data.test_share)
     kept = list(range(len(manifest.classes)))
     if data.classes is not None:
         _check_classes(data.classes, manifest.classes)
         kept = [manifest.classes.index(name) for name in data.classes]
+    sizes = {
+        part: sum(manifest.entries[position].label in kept for position in positions)
+        for part, positions in parts.items()
+    }
+    if not sizes["val"]:
+        raise SpecError(["data.classes: none of these has an image to validate on"])
     return DataSetFacts(
-        train_size=sum(label in set(kept) for label in labels),
+        train_size=sizes["train"],
         num_classes=len(kept),
         channels=3,
         image_size=None,
         manifest=manifest.digest,
     )
+
+
+def _check_shares(data: DataSpec, given: Collection[str]) -> None:
+    """Refuse to cut a part that the data brings."""
+    mistakes = [
+        f"data.{part}_share: the data has a {part} part of its own; leave it out"
+        for part in ("val", "test")
+        if part in given and data.is_set(f"{part}_share")
+    ]
+    if mistakes:
+        raise SpecError(mistakes)
 
 
 def _check_classes(asked: tuple[str, ...], known: tuple[str, ...]) -> None:

@@ -39,11 +39,14 @@ def _references(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
 
 
 def find_import_root(spec: ExperimentSpec) -> Path:
-    """Where own modules are looked for: beside the file, else in the current folder."""
+    """Where own modules are looked for: beside the file that names them, or the experiment's.
+
+    Else it is the current folder.
+    """
     beside = Path(spec.source).absolute().parent
-    for _, reference in _references(spec):
+    for key, reference in _references(spec):
         top = reference.partition(":")[0].partition(".")[0]
-        for folder in (beside, Path.cwd()):
+        for folder in (spec.folders.get(key, beside).absolute(), beside, Path.cwd()):
             if (folder / f"{top}.py").is_file() or (folder / top).is_dir():
                 return folder
     return beside

@@ -94,6 +94,51 @@ def test_what_a_folder_does_not_have_is_named(
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.val_share=0.3", "data.val_share: the data has a val part of its own; "),
+        ("data.test_share=0.3", "data.test_share: the data has a test part of its own; "),
+        ("data.classes=[cat, emu]", "data.classes: none of these has an image to validate on"),
+    ],
+)
+def test_a_part_that_the_data_has_is_not_cut(
+    read: Read, tmp_path: Path, override: str, message: str
+) -> None:
+    """A share would be accepted and ignored; a part must have images of the classes kept."""
+    make_images(tmp_path / "pics" / "train", cat=4, dog=4, emu=4)
+    make_images(tmp_path / "pics" / "val", dog=2)
+    make_images(tmp_path / "pics" / "test", dog=2)
+
+    with pytest.raises(SpecError) as caught:
+        read("data.dataset=image_folder", "data.root=pics", override)
+
+    assert str(caught.value).startswith(f"override '{override}': {message}")
+
+
+DATA = """
+import torch
+from torch.utils.data import TensorDataset
+
+
+def make(classes):
+    part = TensorDataset(torch.zeros(6, 1, 8, 8), torch.tensor([0, 1, 2] * 2))
+    return {"train": part, "val": part, "classes": classes}
+"""
+
+
+def test_too_few_names_of_classes_are_found_while_planning(read: Read, tmp_path: Path) -> None:
+    """Before a number is taken."""
+    (tmp_path / "data_of_mine.py").write_text(DATA)
+
+    with pytest.raises(SpecError) as caught:
+        read("data={dataset: 'data_of_mine:make', arguments: {classes: [a, b]}}")
+
+    assert "data.dataset: the train part has labels from 0 to 2; needs 0 to 1" in str(
+        caught.value
+    )
+
+
 def test_files_of_weights_are_digested(read: Read, tmp_path: Path) -> None:
     """Every file of a search; torchvision's names are no files."""
     (tmp_path / "a.pth").write_bytes(b"weights")
@@ -159,6 +204,21 @@ def test_own_code_that_cannot_be_had_is_named(read: Read, override: str, message
         read(override)
 
     assert str(caught.value).startswith(f"override '{override}': {message}")
+
+
+def test_own_code_lies_beside_the_file_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another file, elsewhere, extends that one."""
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "x.yaml").write_text(SMALLEST + "loss: {name: 'beside_base:loss'}\n")
+    (tmp_path / "base" / "beside_base.py").write_text("def loss(logits, targets): ...\n")
+    (tmp_path / "y.yaml").write_text("extends: base/x.yaml\nname: y\n")
+    monkeypatch.chdir(tmp_path)
+
+    around = read_surroundings(load_spec("y.yaml"), nothing)
+
+    assert (list(around.sources), around.root) == (["beside_base.py"], str(tmp_path / "base"))
 
 
 def test_what_is_imported_later_travels_too(read: Read, tmp_path: Path) -> None:

@@ -111,6 +111,11 @@ def test_each_different_network_is_looked_at_once() -> None:
             "<dict>: model.initialization: small_cnn has no residual branch",
         ),
         (
+            {"model": {"architecture": "resnet18", "weights": "IMAGENET1K_V9"}},
+            "<dict>: model.weights: torchvision has no 'IMAGENET1K_V9' for resnet18; it has "
+            "'IMAGENET1K_V1'",
+        ),
+        (
             {"model": {"architecture": "inception_v3"}},
             "<dict>: data.image_size: inception_v3 ",
         ),

@@ -6,6 +6,7 @@ known to somebody, but not from its folders. Standard library alone, like the ma
 
 import csv
 import os
+import posixpath
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +56,9 @@ def _read_rows(lines: Iterator[str], table: Path) -> Iterator[tuple[str, str, st
         split = values.get("split", "")
         if split not in (*PARTS, ""):
             raise _refuse(table, f"{where}: no split {split!r}; one of {', '.join(PARTS)}")
-        yield values["path"], values["label"], split, values.get("group", "")
+        # Two ways to write one path name one file.
+        path = posixpath.normpath(values["path"])
+        yield path, values["label"], split, values.get("group", "")
 
 
 def _check_header(header: list[str], table: Path) -> None:
@@ -71,7 +74,8 @@ def _check_header(header: list[str], table: Path) -> None:
 def _check_rows(rows: list[tuple[str, str, str, str]], table: Path) -> None:
     twice = [path for path, count in Counter(row[0] for row in rows).items() if count > 1]
     if twice:
-        raise _refuse(table, f"names {twice[0]!r} twice ({len(twice)} such files)")
+        more = f", and {len(twice) - 1} more" if len(twice) > 1 else ""
+        raise _refuse(table, f"names {twice[0]!r} twice{more}")
     unsaid = sum(not split for _, _, split, _ in rows)
     if 0 < unsaid < len(rows):
         raise _refuse(table, f"{unsaid} of {len(rows)} rows have no split; give all or none")

@@ -16,6 +16,7 @@ from orchestrator.specs.section import (
     OWN_CODE,
     Arguments,
     Finding,
+    FolderPath,
     Section,
     name_of,
     name_schema,
@@ -46,14 +47,14 @@ class DataSpec(Section):
     arguments: Arguments = Field(default_factory=dict)
     """Arguments of one's own data set; for `synthetic`: train_size, val_size, num_classes,
     channels, image_size (counts, and pixels)."""
-    root: str | None = None
+    root: FolderPath | None = None
     """Folder that holds the data set, or the CSV file of `table`, relative to the YAML file;
     left out for `digits` and `synthetic`."""
     download: bool = False
     """Whether torchvision may fetch the data set where it is not there (true or false)."""
     classes: Annotated[tuple[str, ...], LISTED] | None = None
     """Names of the classes to keep, in the order of their indices. Unset: all."""
-    val_share: Share = 0.2
+    val_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """Share of the images to validate on, where the data has no such part: stratified by class,
     the same for every seed (dimensionless, 0 < value < 1)."""
     test_share: Share = 0.0
@@ -61,7 +62,8 @@ class DataSpec(Section):
     part (dimensionless, 0 <= value < 1)."""
     image_size: Annotated[int, Field(ge=8)] | None = None
     """Height and width to which images are brought, in pixels (>= 8). Unset: the data set's
-    own size where all images have one, else 224."""
+    own size where all images have one, the lesser side of the first image of one's own, else
+    224."""
     batch_size: Annotated[int, Field(ge=2)] = 64
     """Images per optimizer step, over all workers together (count, >= 2)."""
     loader_workers: Annotated[int, Field(ge=0)] = 0

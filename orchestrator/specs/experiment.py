@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -14,7 +15,7 @@ from orchestrator.specs.fine_tune_section import FineTuneSpec
 from orchestrator.specs.mistakes import value_text
 from orchestrator.specs.model_section import ModelSpec
 from orchestrator.specs.search import Scalar, SearchSpec, Space
-from orchestrator.specs.section import Finding, Section, no_number, refuse
+from orchestrator.specs.section import Finding, FolderPath, Section, no_number, refuse
 from orchestrator.specs.training_sections import (
     LossSpec,
     OptimizerSpec,
@@ -59,7 +60,7 @@ class Keys(Section):
     ) = None
     """Whether only deterministic algorithms may be used: `true`, `false`, or `warn`, which
     names the others and goes on. Unset: by the kind of device, shown by `orchestrator plan`."""
-    storage_path: sections.FolderPath | None = None
+    storage_path: FolderPath | None = None
     """Folder for everything that is written, relative to the YAML file.
     Unset: ORCHESTRATOR_STORAGE, or `./runs`."""
     data: DataSpec
@@ -110,6 +111,8 @@ class ExperimentSpec:
     """What to tell the user that is not a mistake."""
     places: Mapping[str, str] = field(default_factory=dict)
     """Dotted key to where it was written, as messages show it: `file:line:column`."""
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    """Dotted key to the folder that paths written there are relative to."""
 
     def place_of(self, key: str) -> str:
         """Where a key was written, or else the section that it would stand in."""

@@ -51,4 +51,5 @@ def load_spec(
         text=dump_yaml(reading.written),
         notes=(*notes, *idle),
         places={key: str(position) for key, position in reading.positions.items() if key},
+        folders={key: place.source.folder for key, place in reading.positions.items()},
     )

@@ -6,7 +6,7 @@ the machines are known, so that a spec means the same on every machine.
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -97,6 +97,16 @@ def _not_empty(value: tuple[object, ...]) -> tuple[object, ...]:
 
 NOT_EMPTY = AfterValidator(_not_empty)
 """Marks a list that would mean nothing empty."""
+
+
+def _local_folder(path: str) -> str:
+    if "://" in path:
+        raise refuse(f"object storage is not built yet (got {path!r}); name a folder")
+    return path
+
+
+FolderPath = Annotated[str, AfterValidator(_local_folder)]
+"""Path of a folder or file; a server's address is none."""
 
 
 def no_number(value: object) -> object:

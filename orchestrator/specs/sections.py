@@ -23,15 +23,6 @@ def _known_store(uri: str) -> str:
     raise refuse(f"{reason} (got {uri!r}); use 'sqlite:///PATH' or an http address")
 
 
-def _local_folder(path: str) -> str:
-    if "://" in path:
-        raise refuse(f"object storage is not built yet (got {path!r}); name a folder")
-    return path
-
-
-FolderPath = Annotated[str, AfterValidator(_local_folder)]
-
-
 class ResourcesSpec(Section):
     """Key `resources`: what one run takes of the machines."""
 

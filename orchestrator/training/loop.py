@@ -17,10 +17,10 @@ from orchestrator.training.data.build import RunData, build_data
 from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.data.loader import TrainLoader
 from orchestrator.training.evaluation import Predictions, evaluate
+from orchestrator.training.group_table import describe_groups, tabulate_groups
 from orchestrator.training.history import History
 from orchestrator.training.loss import Targets
 from orchestrator.training.outputs import RunFolder, digest_weights
-from orchestrator.training.param_groups import describe_groups, tabulate_groups
 from orchestrator.training.scores import score_predictions
 from orchestrator.training.state import TrainingState
 

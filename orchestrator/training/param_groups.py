@@ -9,7 +9,6 @@ else was trained than was meant.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
@@ -64,8 +63,12 @@ def group_parameters(
         SpecError: A rule takes no parameter, or a parameter is taken by no rule.
     """
     names = [name for name, _ in model.named_parameters()]
-    fates = _apply_rules(model, names, plan, optimizer, head)
-    fates = _unfreeze_later(fates, plan, head)
+    if not names:
+        raise SpecError(
+            [f"model.architecture: {type(model).__name__} has no parameters; nothing learns"]
+        )
+    ruled = _apply_rules(model, names, plan, optimizer, head)
+    fates = _unfreeze_later(ruled, plan, head)
     if plan.layer_decay is not None:
         distances = layer_distances(model, head)
         fates = {
@@ -78,51 +81,15 @@ def group_parameters(
             name: _changed(fate, weight_decay=0.0) if name in flat else fate
             for name, fate in fates.items()
         }
+    for number, rule in enumerate(plan.groups, start=1):
+        final = [fates[name] for name, fate in ruled.items() if fate.group == rule.name]
+        _check_rule_is_read(number, rule, final, optimizer)
     return _gather(fates)
 
 
 def trainable_names(groups: Sequence[ParamGroup], epoch: int) -> set[str]:
     """Names of the parameters that learn in an epoch."""
     return {name for group in groups if group.learns_in(epoch) for name in group.names}
-
-
-def describe_groups(groups: Sequence[ParamGroup], model: nn.Module) -> list[dict[str, Any]]:
-    """One row per group: its name, tensors, parameters, rate, decay and first epoch."""
-    sizes = {name: tensor.numel() for name, tensor in model.named_parameters()}
-    return [
-        {
-            "group": group.name,
-            "tensors": len(group.names),
-            "parameters": sum(sizes[name] for name in group.names),
-            "lr": group.lr,
-            "weight_decay": group.weight_decay,
-            "first_epoch": group.first_epoch if group.lr > 0 else None,
-        }
-        for group in groups
-    ]
-
-
-def tabulate_groups(groups: Sequence[Mapping[str, Any]]) -> str:
-    """The rows of `describe_groups` as an aligned table."""
-    titles = ("group", "tensors", "parameters", "lr", "weight decay", "learns from epoch")
-    rows = [titles]
-    for group in groups:
-        first = group["first_epoch"]
-        rows.append(
-            (
-                str(group["group"]),
-                f"{group['tensors']:,}",
-                f"{group['parameters']:,}",
-                f"{group['lr']:g}",
-                f"{group['weight_decay']:g}",
-                "never" if first is None else str(first),
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-        for row in rows
-    )
 
 
 def _apply_rules(
@@ -176,6 +143,30 @@ def _nothing_taken(number: int, rule: GroupPlan, shadowed: bool, names: list[str
     else:
         text = f"{what} matches no parameter; names are such as {names[0]!r} and {names[-1]!r}"
     return SpecError([f"fine_tune.groups: {text}"])
+
+
+def _check_rule_is_read(
+    number: int, rule: GroupPlan, fates: Sequence[_Fate], optimizer: OptimizerPlan
+) -> None:
+    """Refuse a number of a rule that something else has overruled for all its parameters."""
+    what = f"fine_tune.groups: rule {number}, {rule.name!r},"
+    if rule.lr and all(fate.first_epoch > 1 and fate.group != rule.name for fate in fates):
+        raise SpecError(
+            [
+                f"{what} has a rate that nothing learns with, since fine_tune.unfreeze takes "
+                "all its parameters; freeze them here"
+            ]
+        )
+    decay = rule.weight_decay
+    if decay != optimizer.weight_decay and not any(
+        fate.weight_decay == decay for fate in fates
+    ):
+        raise SpecError(
+            [
+                f"{what} has a weight decay that no parameter is shrunk by, since "
+                "optimizer.decay_norm_and_bias is false; leave it out"
+            ]
+        )
 
 
 def _unfreeze_later(

@@ -14,14 +14,16 @@ from torch import nn
 from orchestrator.errors import OrchestratorError, SpecError, TrainingError
 from orchestrator.planning.run_plan import Numbers, Place
 from orchestrator.training.data.transforms import Pipeline
+from orchestrator.training.group_table import describe_groups, tabulate_groups
 from orchestrator.training.loss import Targets, build_loss
 from orchestrator.training.model.build import describe_on_meta
 from orchestrator.training.model.initialization import apply_rules, initialize_model
 from orchestrator.training.model.interface import Interface
 from orchestrator.training.model.summary import ModelSummary, summarize_model
+from orchestrator.training.model.torchvision_weights import find_torchvision_weights
 from orchestrator.training.optim import build_optimizer
 from orchestrator.training.own_code import is_own_code
-from orchestrator.training.param_groups import describe_groups, tabulate_groups, trainable_names
+from orchestrator.training.param_groups import trainable_names
 from orchestrator.training.state import choose_groups
 
 
@@ -67,7 +69,9 @@ def preview_run(numbers: Numbers, place: Place) -> Preview:
         SpecError: The groups do not cover the network, or torch's optimizer takes no such
             argument.
     """
-    data = numbers.data
+    data, weights = numbers.data, numbers.model.weights
+    if weights is not None and not weights.sha256:
+        find_torchvision_weights(numbers.model.architecture, weights.source)
     model = describe_network(numbers, place)
     if numbers.model.initialization == "zero_last_bn":
         # Looked for by name; the other ways fit every network.

@@ -11,8 +11,9 @@ from orchestrator.errors import TrainingError
 from orchestrator.planning.run_plan import Place
 from orchestrator.planning.section_plans import DataPlan, NormalizePlan
 from orchestrator.training.data.image_set import TensorPixels
-from orchestrator.training.data.loading import keep_classes, load_raw
+from orchestrator.training.data.loading import check_labels, keep_classes, load_raw
 from orchestrator.training.data.own_set import DatasetPixels, read_item
+from orchestrator.training.data.torchvision_sets import SETS
 from orchestrator.training.own_code import is_own_code
 
 _GREY: Final = ("mnist", "fashionmnist", "kmnist", "emnist", "qmnist", "usps")
@@ -41,9 +42,10 @@ def describe_data_set(keys: Mapping[str, Any], *, sources: str) -> dict[str, Any
     )
     name = keys["dataset"]
     channels = 1 if name in _GREY else 3
-    raw = keep_classes(
-        load_raw(_first_plan(keys, channels), place, ("train", "val")), keys["classes"] or ()
-    )
+    plan = _first_plan(keys, channels)
+    raw = keep_classes(load_raw(plan, place, ("train", "val")), keys["classes"] or ())
+    for part, found in raw.parts.items():
+        check_labels(found, raw.classes, part)
     images = raw.parts["train"].images
     size: int | None = None
     if isinstance(images, TensorPixels):
@@ -59,6 +61,11 @@ def describe_data_set(keys: Mapping[str, Any], *, sources: str) -> dict[str, Any
         "image_size": size,
         "sample_size": sample,
     }
+
+
+def given_parts(name: str) -> tuple[str, ...]:
+    """Parts that one of torchvision's data sets brings; those of others are not known here."""
+    return tuple(SETS[name].parts) if name in SETS else ()
 
 
 def _first_plan(keys: Mapping[str, Any], channels: int) -> DataPlan:

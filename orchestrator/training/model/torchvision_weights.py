@@ -39,7 +39,7 @@ def load_torchvision_weights(architecture: str, source: str) -> dict[str, Tensor
     Raises:
         TrainingError: There are no such weights, or they can be neither found nor fetched.
     """
-    weights = _find_weights(architecture, source)
+    weights = find_torchvision_weights(architecture, source)
     folder = hub_folder()
     file = folder / Path(weights.url).name
     try:
@@ -68,7 +68,7 @@ def fetch_torchvision_weights(architecture: str, source: str) -> WeightsFile:
         InfeasibleError: They cannot be fetched, or what is there is damaged; says where from
             and where to.
     """
-    url = _find_weights(architecture, source).url
+    url = find_torchvision_weights(architecture, source).url
     path = hub_folder() / Path(url).name
     was_there = path.exists()
     try:
@@ -93,7 +93,12 @@ def hub_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def _find_weights(architecture: str, source: str) -> Any:  # noqa: ANN401  torchvision's enum
+def find_torchvision_weights(architecture: str, source: str) -> Any:  # noqa: ANN401  their enum
+    """Where the trained weights of a name come from, as torchvision tells it.
+
+    Raises:
+        TrainingError: There are no such weights; names those that there are.
+    """
     models = import_torchvision(architecture)
     if architecture not in models.list_models(module=models):
         raise TrainingError(

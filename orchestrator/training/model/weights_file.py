@@ -6,6 +6,7 @@ everything else.
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +20,9 @@ from orchestrator.errors import TrainingError
 
 _CONTAINERS: Final = ("state_dict", "model", "model_state_dict", "model_ema")
 """Keys that training scripts keep a network's tensors under, the first that is there counts."""
+
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+"""What torch puts into messages for a terminal."""
 
 _PREFIXES: Final = ("module.", "_orig_mod.", "model.")
 """What DDP, torch.compile and common wrappers put before every name."""
@@ -151,7 +155,7 @@ def _read_pickled(path: Path, *, key: str) -> dict[str, Tensor]:
     try:
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = _COLOURS.sub("", str(error).splitlines()[0]).rstrip(".")
         raise TrainingError(
             f"{key}: {path} holds more than tensors, and code in a file is not run ({reason}); "
             "save the network's state_dict() alone"

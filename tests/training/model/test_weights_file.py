@@ -98,10 +98,11 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path) -> None:
         rf"^model\.weights: {re.escape(str(path))} holds more than tensors, and code in a file "
         r"is not run \(.*\); save the network's state_dict\(\) alone$"
     )
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(TrainingError, match=message) as caught:
         read_tensors(path)
 
     assert not marker.exists()
+    assert "\x1b" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
