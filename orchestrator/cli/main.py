@@ -1,6 +1,7 @@
 """The command line: one file per command, one place where errors become exit statuses."""
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -21,6 +22,7 @@ _COMMANDS = (
     "ui",
     "schema",
 )
+_LISTED = ", ".join(_COMMANDS)
 
 
 class _LazyGroup(click.Group):
@@ -36,6 +38,16 @@ class _LazyGroup(click.Group):
         # Click's mark of lines that are not to be wrapped, as raw docstrings have it.
         command.help = (command.help or "").replace("\\b\n", "\b\n")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            near = get_close_matches(name, _COMMANDS, n=1)
+            advice = f"Did you mean {near[0]!r}?" if near else f"There are {_LISTED}."
+            ctx.fail(f"No such command {name!r}. {advice}")
+        return super().resolve_command(ctx, args)
 
 
 def _module(cmd_name: str) -> str:

@@ -1,6 +1,6 @@
 """Key `data`, decided: sizes, classes, the steps that images go through."""
 
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 from orchestrator.planning.facts import DataSetFacts, synthetic_sizes
 from orchestrator.planning.presets import Preset, expand_preset
@@ -50,6 +50,13 @@ def resolve_data(keys: Keys, facts: DataSetFacts) -> DataPlan:
         mix_off_epoch=data.mix_off_epoch if data.mixup or data.cutmix else None,
         on_corrupt=data.on_corrupt,
     )
+
+
+def choose_cache(data: DataSpec) -> Literal["auto", "on", "off"]:
+    """Whether decoded images are kept on the node's disk."""
+    if data.cache == "auto":
+        return "auto"
+    return "on" if data.cache else "off"
 
 
 def choose_channels(keys: Keys, facts: DataSetFacts) -> int:

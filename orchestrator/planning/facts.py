@@ -8,17 +8,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from orchestrator.errors import SpecError
+from orchestrator.planning.section_plans import SYNTHETIC
 from orchestrator.specs.data_section import DataSpec
 
 _DIGITS: Final = (79, 81, 79, 82, 81, 81, 81, 79, 77, 80)
 """Training images of each digit."""
-_SYNTHETIC: Final = {
-    "train_size": 1024,
-    "val_size": 256,
-    "num_classes": 10,
-    "channels": 3,
-    "image_size": 32,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +67,7 @@ def known_facts(data: DataSpec) -> DataSetFacts | None:
 
 def synthetic_sizes(arguments: Mapping[str, int]) -> dict[str, int]:
     """Every argument of the data set `synthetic`, those left out by their defaults."""
-    return {**_SYNTHETIC, **arguments}
+    return {**SYNTHETIC, **arguments}
 
 
 def _digits_facts(data: DataSpec) -> DataSetFacts:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from orchestrator.errors import SpecError
 from orchestrator.planning.checks import check_settings
 from orchestrator.planning.cluster import Cluster, word_count
+from orchestrator.planning.data_numbers import choose_cache
 from orchestrator.planning.facts import Inputs
 from orchestrator.planning.names import name_runs
 from orchestrator.planning.notes import list_notes
@@ -145,13 +146,12 @@ def _resolve_run(
 
 def _resolve_place(keys: Keys, inputs: Inputs, *, folder: Path, run: str) -> Place:
     weights = inputs.weights.get(keys.model.weights or "")
-    cache: Literal["auto", "on", "off"] = "on" if keys.data.cache is True else "off"
     return Place(
         folder=str(folder / run),
         loader_workers=keys.data.loader_workers,
         data_root=keys.data.root or "",
         download=keys.data.download,
-        cache="auto" if keys.data.cache == "auto" else cache,
+        cache=choose_cache(keys.data),
         weights=weights.path if weights else "",
         sources=str(folder / SOURCES) if inputs.sources else "",
     )

@@ -5,10 +5,19 @@ Standard library alone, so that a bare PyTorch machine can read a plan.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Arguments = Mapping[str, Any]
 """Keyword arguments as plain JSON values."""
+
+SYNTHETIC: Final[Mapping[str, int]] = {
+    "train_size": 1024,
+    "val_size": 256,
+    "num_classes": 10,
+    "channels": 3,
+    "image_size": 32,
+}
+"""Arguments of the data set `synthetic`, and what they are where they are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import SpecError
 from orchestrator.inputs import read_surroundings
 from orchestrator.launch.environment import prepare_environment
-from orchestrator.planning.data_numbers import resolve_data
+from orchestrator.planning.data_numbers import choose_cache, resolve_data
 from orchestrator.planning.resolve import SOURCES
 from orchestrator.planning.run_plan import Place, RunPlan
 from orchestrator.recorded.runs import find_recorded
@@ -137,7 +137,7 @@ def _resolve_job(
         loader_workers=keys.loader_workers,
         data_root=keys.root or "",
         download=keys.download,
-        cache="auto" if keys.cache == "auto" else "on" if keys.cache else "off",
+        cache=choose_cache(keys),
         sources=str(folder / SOURCES) if around.sources else "",
     )
     trained = run.numbers.data

@@ -23,13 +23,13 @@ from torch import nn
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.evaluation import Predictions, write_predictions
 from orchestrator.training.model.load_report import LoadReport
+from orchestrator.training.model.weights import CLASSES_FILE
 from orchestrator.training.model.weights_file import write_weights
 from orchestrator.training.scores import Scores
 
 PREDICTIONS: Final = "predictions.npz"
 LAST: Final = "last.safetensors"
 BEST: Final = "best.safetensors"
-CLASSES: Final = "classes.json"
 SCORES: Final = "scores.json"
 
 
@@ -102,7 +102,9 @@ class RunFolder:
     def _write_weights(self, model: nn.Module, name: str) -> None:
         """Weights never stand without the classes that their outputs mean."""
         index = {word: position for position, word in enumerate(self._classes)}
-        _write(self._path / CLASSES, json.dumps(index, ensure_ascii=False, indent=0) + "\n")
+        _write(
+            self._path / CLASSES_FILE, json.dumps(index, ensure_ascii=False, indent=0) + "\n"
+        )
         write_weights(model, self._path / name, {})
 
 

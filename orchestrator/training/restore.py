@@ -26,8 +26,9 @@ from orchestrator.training.data.folders import SCANS
 from orchestrator.training.data.loading import load_raw
 from orchestrator.training.model.architectures import build_architecture, check_architecture
 from orchestrator.training.model.interface import Interface
+from orchestrator.training.model.weights import CLASSES_FILE
 from orchestrator.training.model.weights_file import list_names, read_tensors
-from orchestrator.training.outputs import BEST, CLASSES, LAST
+from orchestrator.training.outputs import BEST, LAST
 from orchestrator.training.precision import Precision
 
 
@@ -61,7 +62,7 @@ def restore_run(plan: RunPlan, device: torch.device) -> RestoredRun:
             f"{plan.run_id} has left no weights ({path} is not there); "
             "a run leaves them when it has finished"
         )
-    classes = _read_classes(folder / CLASSES)
+    classes = _read_classes(folder / CLASSES_FILE)
     interface = Interface(
         channels=numbers.data.channels,
         image_size=numbers.data.image_size,
@@ -109,8 +110,8 @@ def check_classes(restored: RestoredRun, classes: Sequence[str], *, run_id: str)
                 "no class" if name is None else repr(name) for name in (there, here)
             )
             raise RecordError(
-                f"{run_id}: index {index} is {trained} in its {CLASSES} and {found} in the "
-                "data; score it on the data that it was trained on"
+                f"{run_id}: index {index} is {trained} in its {CLASSES_FILE} and {found} in "
+                "the data; score it on the data that it was trained on"
             )
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 from orchestrator.training.calibration import BINS, calibration_error, fit_temperature
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.evaluation import Predictions
+from orchestrator.training.metrics import read_tally, tally_batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,22 +81,25 @@ def score_predictions(predictions: Predictions, context: WorkerContext) -> Score
     classes = logits.shape[1]
     log_probabilities = logits.log_softmax(dim=1)
     confidence, named = log_probabilities.exp().max(dim=1)
-    sums = _sum_up(log_probabilities, labels, named)
+    truth = functional.one_hot(labels, classes)
+    distance = ((log_probabilities.exp() - truth) ** 2).sum()
+    sums = torch.cat([tally_batch(logits, labels), distance[None]])
     confusion = torch.bincount(labels * classes + named, minlength=classes**2)
     everyone = _gather(predictions.ids, confidence, named == labels, context)
     halves = _halve(predictions.ids, everyone[0])
     for total in (sums, confusion):
         _add_over_workers(total, context)
-    samples, in_top5, nll, brier = sums.tolist()
+    tally, brier = read_tally(sums[:-1]), float(sums[-1])
     table = confusion.reshape(classes, classes).cpu()
     by_class = _score_classes(table)
+    samples = tally.samples
     return Scores(
         samples=int(samples),
         accuracy=int(table.diag().sum()) / samples,
-        top5=in_top5 / samples,
+        top5=tally.in_top5 / samples,
         balanced_accuracy=by_class.balanced_accuracy,
         macro_f1=by_class.macro_f1,
-        nll=nll / samples,
+        nll=tally.nll / samples,
         nll_calibrated=_calibrated_nll(logits, labels, halves, samples, context),
         temperature=fit_temperature(logits, labels, context),
         ece=calibration_error(everyone[1], everyone[2], equal_width=True, bins=BINS),
@@ -124,18 +128,6 @@ def _score_classes(table: Tensor) -> _ByClass:
         macro_f1=float(f1[seen].mean()),
         recall=tuple(recall.tolist()),
     )
-
-
-def _sum_up(log_probabilities: Tensor, labels: Tensor, named: Tensor) -> Tensor:
-    """Images, images in the top five, NLL in nats, squared distance; float64, shape (4,)."""
-    classes = log_probabilities.shape[1]
-    likeliest = log_probabilities.topk(min(5, classes), dim=1).indices
-    in_top5 = (likeliest == labels[:, None]).sum()
-    nll = -log_probabilities.gather(1, labels[:, None]).sum()
-    truth = functional.one_hot(labels, classes)
-    brier = ((log_probabilities.exp() - truth) ** 2).sum()
-    samples = torch.tensor(len(named), device=nll.device)
-    return torch.stack([samples.double(), in_top5.double(), nll, brier])
 
 
 def _calibrated_nll(

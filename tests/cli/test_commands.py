@@ -168,7 +168,8 @@ def test_a_run_number_outside_the_plan_exits_2(
         (["run", "small.yaml", "--json"], "--json goes with --dry-run"),
         (["run", "small.yaml", "--run", "2"], "--run goes with --in-process"),
         (["run", "small.yaml", "--dry-run", "--in-process"], "it does not go with --dry-run"),
-        (["train", "small.yaml"], "No such command 'train'"),
+        (["train", "small.yaml"], "No such command 'train'. There are init, "),
+        (["evalute", "small.yaml"], "No such command 'evalute'. Did you mean 'evaluate'?"),
     ],
 )
 def test_options_that_do_not_belong_exit_2(

@@ -20,19 +20,8 @@ from orchestrator.planning.section_plans import DataPlan, NormalizePlan
 from orchestrator.training.data.image_set import ImageSet, Pixels, TensorPixels
 from orchestrator.training.data.loading import LoadedSet, load_set
 from orchestrator.training.data.normalization import IDENTITY, Normalization, measure
-from orchestrator.training.data.order import epoch_order, shard_batch, split_batches
 from orchestrator.training.data.reading import preserved_generators
 from orchestrator.training.data.subset import redraw_labels, stratified_subset
-
-__all__ = [
-    "ImageSet",
-    "RunData",
-    "build_data",
-    "epoch_order",
-    "redraw_labels",
-    "shard_batch",
-    "split_batches",
-]
 
 _SUMMED = 4096
 """Images in memory that are summed at once."""

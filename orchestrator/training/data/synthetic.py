@@ -14,17 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from orchestrator.errors import TrainingError
+from orchestrator.planning.section_plans import SYNTHETIC
 from orchestrator.training.data.images import fit_channels
 from orchestrator.training.data.raw_set import RawSet, raw_part
 from orchestrator.training.streams import derive_seed, stream_generator
 
-_DEFAULTS: Final = {
-    "train_size": 1024,
-    "val_size": 256,
-    "num_classes": 10,
-    "channels": 3,
-    "image_size": 32,
-}
 _STREAM: Final = "synthetic"
 _GRID: Final = 8
 """Fields per side of a class's pattern."""
@@ -93,14 +87,14 @@ def load_synthetic(
         TrainingError: An argument is unknown or no positive whole number.
     """
     for name, value in arguments.items():
-        if name not in _DEFAULTS:
-            known = ", ".join(_DEFAULTS)
+        if name not in SYNTHETIC:
+            known = ", ".join(SYNTHETIC)
             raise TrainingError(f"data.arguments.{name}: no such argument; there are {known}")
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise TrainingError(
                 f"data.arguments.{name}: must be a whole number above 0 (got {value!r})"
             )
-    given = {**_DEFAULTS, **arguments}
+    given = {**SYNTHETIC, **arguments}
     sizes = {"train": given["train_size"], "val": given["val_size"], "test": given["val_size"]}
     first, found = 0, {}
     for part, size in sizes.items():

@@ -4,7 +4,6 @@ Workers of one node ask for them at the same time: the first fetches them, the o
 """
 
 import fcntl
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from orchestrator.errors import InfeasibleError, TrainingError
 from orchestrator.training.model.torchvision_models import import_torchvision
-from orchestrator.training.model.weights_file import list_names
+from orchestrator.training.model.weights_file import digest_file, list_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +82,7 @@ def fetch_torchvision_weights(architecture: str, source: str) -> WeightsFile:
         ) from error
     # torch looks at the digest of what it fetches alone, not of what somebody has put there.
     named = re.search(r"-([0-9a-f]{8,})\.", path.name)
-    if named and not _sha256(path).startswith(named[1]):
+    if named and not digest_file(path).startswith(named[1]):
         raise _refuse_damaged(path, f"its SHA-256 does not begin with {named[1]}")
     return WeightsFile(path=path, is_new=not was_there)
 
@@ -119,8 +118,3 @@ def _refuse_damaged(path: Path, reason: str) -> InfeasibleError:
     return InfeasibleError(
         f"model.weights: {path} is damaged ({reason}); delete it, fetch anew"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

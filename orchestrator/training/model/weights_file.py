@@ -62,12 +62,17 @@ def read_tensor(path: Path, name: str, *, sha256: str, key: str) -> Tensor:
     return tensors[name]
 
 
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_digest(path: Path, sha256: str, *, key: str) -> None:
     """Refuse a file that is not the one that was planned with; an empty digest allows any."""
     if not sha256:
         return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = digest_file(path)
     if found != sha256:
         raise TrainingError(
             f"{key}: {path} is not the file that the plan was made with "

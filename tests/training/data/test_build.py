@@ -15,8 +15,9 @@ from orchestrator.planning.run_plan import Place
 from orchestrator.planning.section_plans import DataPlan, NormalizePlan
 from orchestrator.training.data import build as build_module
 from orchestrator.training.data import digits as digits_module
-from orchestrator.training.data.build import RunData, build_data, redraw_labels
+from orchestrator.training.data.build import RunData, build_data
 from orchestrator.training.data.decoding import read_image
+from orchestrator.training.data.subset import redraw_labels
 
 MakePlan = Callable[..., DataPlan]
 MakePlace = Callable[..., Place]
