@@ -43,8 +43,8 @@ def read_surroundings(spec: ExperimentSpec, find_run: FindRun) -> Surroundings:
         find_run: From the name of a recorded run to the run.
 
     Raises:
-        SpecError: A file, a run, a class or a module is not there, or a data set cannot be
-            read; each with its place.
+        SpecError: A file, a run, a class or a module is not there, a data set cannot be read,
+            or a share is asked for of a part that it brings; each with its place.
     """
     sources = find_sources(spec)
     root = str(find_import_root(spec)) if sources else ""
@@ -80,12 +80,15 @@ def _read_data(data: DataSpec, root: str) -> DataSetFacts:
     if data.classes is not None:
         _check_classes(data.classes, manifest.classes)
         kept = [manifest.classes.index(name) for name in data.classes]
+    labels = frozenset(kept)
     sizes = {
-        part: sum(manifest.entries[position].label in kept for position in positions)
+        part: sum(manifest.entries[position].label in labels for position in positions)
         for part, positions in parts.items()
     }
     if not sizes["val"]:
-        raise SpecError(["data.classes: none of these has an image to validate on"])
+        raise SpecError(
+            ["data.classes: none of these has an image to validate on; keep others"]
+        )
     return DataSetFacts(
         train_size=sizes["train"],
         num_classes=len(kept),
@@ -100,7 +103,7 @@ def _check_shares(data: DataSpec, given: Collection[str]) -> None:
     mistakes = [
         f"data.{part}_share: the data has a {part} part of its own; leave it out"
         for part in ("val", "test")
-        if part in given and data.is_set(f"{part}_share")
+        if part in given and data.differs(f"{part}_share")
     ]
     if mistakes:
         raise SpecError(mistakes)

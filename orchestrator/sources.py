@@ -39,17 +39,35 @@ def _references(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
 
 
 def find_import_root(spec: ExperimentSpec) -> Path:
-    """Where own modules are looked for: beside the file that names them, or the experiment's.
+    """The folder that own modules are imported from: the first that holds them all.
 
-    Else it is the current folder.
+    Looked at are the folders of the files that name them, the experiment's, the current one.
+
+    Raises:
+        SpecError: They lie in several folders.
     """
-    beside = Path(spec.source).absolute().parent
-    for key, reference in _references(spec):
+    beside, here = Path(spec.source).absolute().parent, Path.cwd()
+    references = list(_references(spec))
+    naming = [spec.folders.get(key, beside).absolute() for key, _ in references]
+    # An override's folder is the current one, which comes last.
+    folders = list(dict.fromkeys([*(f for f in naming if f != here), beside, here]))
+    homes = {}
+    for key, reference in references:
         top = reference.partition(":")[0].partition(".")[0]
-        for folder in (spec.folders.get(key, beside).absolute(), beside, Path.cwd()):
-            if (folder / f"{top}.py").is_file() or (folder / top).is_dir():
-                return folder
-    return beside
+        held = [folder for folder in folders if _holds(folder, top)]
+        if held:  # Else it is an installed one.
+            homes[top] = (key, held)
+    for folder in folders:
+        if all(folder in held for _, held in homes.values()):
+            return folder
+    where = ", ".join(f"{top} in {held[0]}" for top, (_, held) in homes.items())
+    key = next(iter(homes.values()))[0]
+    text = f"one's own modules must lie in one folder (found {where})"
+    raise SpecError([f"{spec.place_of(key)}: {key}: {text}"])
+
+
+def _holds(folder: Path, top: str) -> bool:
+    return (folder / f"{top}.py").is_file() or (folder / top).is_dir()
 
 
 def find_sources(spec: ExperimentSpec) -> dict[str, Path]:

@@ -116,6 +116,16 @@ def test_a_part_that_the_data_has_is_not_cut(
     assert str(caught.value).startswith(f"override '{override}': {message}")
 
 
+def test_a_part_that_torchvisions_set_has_is_not_cut(read: Read) -> None:
+    """Before its files are looked for."""
+    pytest.importorskip("torchvision")
+
+    with pytest.raises(SpecError) as caught:
+        read("data={dataset: mnist, root: nowhere, test_share: 0.2}")
+
+    assert "data.test_share: the data has a test part of its own; " in str(caught.value)
+
+
 DATA = """
 import torch
 from torch.utils.data import TensorDataset
@@ -219,6 +229,28 @@ def test_own_code_lies_beside_the_file_that_names_it(
     around = read_surroundings(load_spec("y.yaml"), nothing)
 
     assert (list(around.sources), around.root) == (["beside_base.py"], str(tmp_path / "base"))
+
+
+def test_own_modules_in_two_folders_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the folders; where one holds both, that one is taken."""
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "x.yaml").write_text(SMALLEST + "loss: {name: 'in_base:loss'}\n")
+    (tmp_path / "base" / "in_base.py").write_text("def loss(logits, targets): ...\n")
+    (tmp_path / "in_top.py").write_text("def change(image): ...\n")
+    (tmp_path / "y.yaml").write_text(
+        "extends: base/x.yaml\ndata: {transforms: ['in_top:change']}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SpecError) as caught:
+        read_surroundings(load_spec("y.yaml"), nothing)
+    (tmp_path / "in_base.py").write_text("def loss(logits, targets): ...\n")
+    around = read_surroundings(load_spec("y.yaml"), nothing)
+
+    assert "one's own modules must lie in one folder (found in_base in " in str(caught.value)
+    assert (sorted(around.sources), around.root) == (["in_base.py", "in_top.py"], str(tmp_path))
 
 
 def test_what_is_imported_later_travels_too(read: Read, tmp_path: Path) -> None:

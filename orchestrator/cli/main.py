@@ -44,7 +44,7 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-"):
-            near = get_close_matches(name, _COMMANDS, n=1)
+            near = get_close_matches(name.lower(), _COMMANDS, n=1)
             advice = f"Did you mean {near[0]!r}?" if near else f"There are {_LISTED}."
             ctx.fail(f"No such command {name!r}. {advice}")
         return super().resolve_command(ctx, args)

@@ -47,16 +47,19 @@ def _technique_notes(settings: Sequence[Keys], lanes: LanePlan) -> Iterator[str]
     """Say what a technique does that one may not expect."""
     first = settings[0]
     epochs = max(keys.training.epochs for keys in settings)
+    stops = [keys.training.early_stopping for keys in settings]
+    patience = min((stop.patience for stop in stops if stop), default=0)
     stopping = first.training.early_stopping
-    if stopping is not None and stopping.patience >= epochs:
+    # The first epoch is always the best so far.
+    if patience >= max(1, epochs - 1):
         yield (
-            f"training.early_stopping can stop no run: patience is {stopping.patience} epochs, "
+            f"training.early_stopping can stop no run: patience is {patience} epochs, "
             f"training.epochs {epochs}"
         )
     elif stopping is not None:
         cut = "" if first.schedule.name == "constant" else ", which cuts the schedule short"
         yield (
-            f"stops after {word_count(stopping.patience, 'epoch')} without a better "
+            f"stops after {word_count(patience, 'epoch')} without a better "
             f"{stopping.metric}{cut}"
         )
     steps = [keys.schedule.step_epochs for keys in settings if keys.schedule.name == "step"]
@@ -66,7 +69,7 @@ def _technique_notes(settings: Sequence[Keys], lanes: LanePlan) -> Iterator[str]
             f"the learning rate never falls: schedule.step_epochs is {step}, "
             f"training.epochs {epochs}"
         )
-    if first.model.sync_batch_norm and lanes.workers == 1:
+    if any(keys.model.sync_batch_norm for keys in settings) and lanes.workers == 1:
         yield "model.sync_batch_norm changes nothing with one worker"
 
 

@@ -1,7 +1,8 @@
 """Values and spaces against the models, each mistake put where its value stands."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, product
+from math import prod
 
 from orchestrator.specs.experiment import Keys, describe_setting, replace_values
 from orchestrator.specs.fields import kind_at, list_fields, section_of
@@ -37,12 +38,13 @@ def check_reading(
     placed = checker.parse_spaces()
     spaces = {key: item.space for key, item in placed.items()}
     checker.check_values(placed)
-    notes: tuple[str, ...] = ()
     if not reading.lost_space:
         checker.check_search(spaces)
-        notes = tuple(checker.check_idle(spaces))
     mistakes.raise_any()
     checker.check_combinations(spaces)
+    # What no setting reads is told of settings that hold together alone.
+    mistakes.raise_any()
+    notes = tuple(checker.check_idle(spaces))
     mistakes.raise_any()
     return Keys.model_validate(reading.values), spaces, notes
 
@@ -135,26 +137,26 @@ class _Checker:
     def _check_idle_in(
         self, name: str, section: type[Section], spaces: Mapping[str, Space]
     ) -> Iterator[str]:
+        if prod(len(corners(space)) for space in spaces.values()) > _MAX_COMBINATIONS:
+            return  # A setting that is not looked at may read what the others do not.
         found = []
         for setting in self._settings(spaces):
             values = replace_values(self._reading.values, setting)[name]
             checked = check_values(section, values)[0]
-            if checked is not None:  # What is wrong with it is said elsewhere.
+            if checked is not None:
                 idle = {f"{name}.{key}".rstrip("."): text for key, text in checked.list_idle()}
                 found.append((setting, checked, idle))
         for key in dict.fromkeys(key for _, _, idle in found for key in idle):
-            setting, text = next((at, idle[key]) for at, _, idle in found if key in idle)
-            if not any(
-                key not in idle and (key not in spaces or checked.is_set(key.split(".")[-1]))
+            without = [(setting, idle[key]) for setting, _, idle in found if key in idle]
+            is_read = any(
+                key not in idle and (key not in spaces or checked.differs(key.split(".")[-1]))
                 for _, checked, idle in found
-            ):
-                self._add([Issue(key, text)])
-            elif key in spaces:
-                others = {k: value for k, value in setting.items() if k != key}
-                yield (
-                    f"{key} {text}, at {describe_setting(others)}; settings that differ in it "
-                    "alone train alike"
-                )
+            )
+            if not is_read:
+                self._add([Issue(key, without[0][1])])
+            for searched in spaces if is_read else ():
+                if searched == key or (key != name and searched.startswith(f"{key}.")):
+                    yield _describe_idle(searched, without)
 
     def _settings(self, spaces: Mapping[str, Space]) -> Iterator[dict[str, Scalar]]:
         """Yield the settings, as far as corners tell, and the baseline."""
@@ -164,3 +166,12 @@ class _Checker:
         baseline = self._reading.values.get("search", {}).get("baseline") or {}
         if baseline and spaces:
             yield {key: baseline[key] for key in spaces}
+
+
+def _describe_idle(key: str, without: Sequence[tuple[Mapping[str, Scalar], str]]) -> str:
+    """Say of a searched key where it means nothing: at what all those settings share."""
+    common = set.intersection(*(set(setting.items()) for setting, _ in without))
+    shared = {k: v for k, v in without[0][0].items() if (k, v) in common and k != key}
+    at = f"at {describe_setting(shared)}" if shared else "in some settings"
+    why = without[0][1].partition(";")[0]
+    return f"{key}: {why}, {at}; settings that differ in it alone train alike there"

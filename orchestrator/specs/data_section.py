@@ -154,7 +154,7 @@ class DataSpec(Section):
             text = f"belongs to a list of transforms, {self.transforms} has its own"
             yield "eval_transforms", text
         for key in ("auto_augment", "random_erasing"):
-            if self.is_set(key) and own_steps:
+            if self.differs(key) and own_steps:
                 yield key, "is added to presets; write it into the list"
         for key in ("mean", "std"):
             if getattr(self, key) is not None and self.normalize != "given":
@@ -190,5 +190,5 @@ class DataSpec(Section):
                 f"belongs to image files, {name} has none; leave it out",
             ),
         ):
-            if is_idle and self.is_set(key):
+            if is_idle and self.differs(key):
                 yield key, text

@@ -102,7 +102,7 @@ class ModelSpec(Section):
                 yield "head", "small_cnn has that head already; leave it out"
         if self.weights is None:
             for key in ("strict", "min_loaded"):
-                if self.is_set(key):
+                if self.differs(key):
                     yield key, "belongs to model.weights, which is not set"
 
 

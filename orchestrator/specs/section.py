@@ -39,8 +39,8 @@ class Section(BaseModel):
         use_attribute_docstrings=True,
     )
 
-    def is_set(self, key: str) -> bool:
-        """Say whether a key has another value than its default."""
+    def differs(self, key: str) -> bool:
+        """Say whether a key has another value than its default; written or not is all one."""
         default = type(self).model_fields[key].get_default(call_default_factory=True)
         return bool(getattr(self, key) != default)
 

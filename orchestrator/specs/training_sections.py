@@ -122,7 +122,7 @@ class OptimizerSpec(Section):
             yield "momentum", f"{text} (got {self.momentum}); leave it out"
         if self.weight_decay and self.name in WITHOUT_WEIGHT_DECAY:
             yield "weight_decay", f"{self.name} has no weight decay; leave it out"
-        if self.scale_lr == "none" and self.is_set("reference_batch_size"):
+        if self.scale_lr == "none" and self.differs("reference_batch_size"):
             yield "reference_batch_size", "belongs to scale_lr: linear or sqrt, which is none"
 
 

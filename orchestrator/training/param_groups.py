@@ -60,15 +60,15 @@ def group_parameters(
         head: Names of the classifying layers' parameters.
 
     Raises:
-        SpecError: A rule takes no parameter, or a parameter is taken by no rule.
+        SpecError: A rule takes no parameter, a parameter is taken by no rule, or there is none.
     """
     names = [name for name, _ in model.named_parameters()]
     if not names:
         raise SpecError(
             [f"model.architecture: {type(model).__name__} has no parameters; nothing learns"]
         )
-    ruled = _apply_rules(model, names, plan, optimizer, head)
-    fates = _unfreeze_later(ruled, plan, head)
+    fates = _apply_rules(model, names, plan, optimizer, head)
+    fates = _unfreeze_later(fates, plan, head)
     if plan.layer_decay is not None:
         distances = layer_distances(model, head)
         fates = {
@@ -81,9 +81,6 @@ def group_parameters(
             name: _changed(fate, weight_decay=0.0) if name in flat else fate
             for name, fate in fates.items()
         }
-    for number, rule in enumerate(plan.groups, start=1):
-        final = [fates[name] for name, fate in ruled.items() if fate.group == rule.name]
-        _check_rule_is_read(number, rule, final, optimizer)
     return _gather(fates)
 
 
@@ -143,30 +140,6 @@ def _nothing_taken(number: int, rule: GroupPlan, shadowed: bool, names: list[str
     else:
         text = f"{what} matches no parameter; names are such as {names[0]!r} and {names[-1]!r}"
     return SpecError([f"fine_tune.groups: {text}"])
-
-
-def _check_rule_is_read(
-    number: int, rule: GroupPlan, fates: Sequence[_Fate], optimizer: OptimizerPlan
-) -> None:
-    """Refuse a number of a rule that something else has overruled for all its parameters."""
-    what = f"fine_tune.groups: rule {number}, {rule.name!r},"
-    if rule.lr and all(fate.first_epoch > 1 and fate.group != rule.name for fate in fates):
-        raise SpecError(
-            [
-                f"{what} has a rate that nothing learns with, since fine_tune.unfreeze takes "
-                "all its parameters; freeze them here"
-            ]
-        )
-    decay = rule.weight_decay
-    if decay != optimizer.weight_decay and not any(
-        fate.weight_decay == decay for fate in fates
-    ):
-        raise SpecError(
-            [
-                f"{what} has a weight decay that no parameter is shrunk by, since "
-                "optimizer.decay_norm_and_bias is false; leave it out"
-            ]
-        )
 
 
 def _unfreeze_later(

@@ -65,7 +65,8 @@ def preview_run(numbers: Numbers, place: Place) -> Preview:
         place: Where the user's own code lies.
 
     Raises:
-        TrainingError: The network or a transform cannot be built; names the key.
+        TrainingError: The network or a transform cannot be built, or torchvision has no such
+            weights; names the key.
         SpecError: The groups do not cover the network, or torch's optimizer takes no such
             argument.
     """

@@ -178,12 +178,12 @@ def test_determinism_is_as_asked_for(make_plan: MakePlan, asked: Any, decided: s
     ("sections", "note"),
     [
         (
-            {"training": {"early_stopping": {"patience": 3}}},
-            "training.early_stopping can stop no run: patience is 3 epochs, training.epochs 3",
+            {"training": {"early_stopping": {"patience": 2}}},
+            "training.early_stopping can stop no run: patience is 2 epochs, training.epochs 3",
         ),
         (
-            {"training": {"early_stopping": {"patience": 2}}, "schedule": {"name": "cosine"}},
-            "stops after 2 epochs without a better val/accuracy, which cuts the schedule short",
+            {"training": {"early_stopping": {"patience": 1}}, "schedule": {"name": "cosine"}},
+            "stops after 1 epoch without a better val/accuracy, which cuts the schedule short",
         ),
         (
             {"schedule": {"name": "step", "step_epochs": 3}},
@@ -200,6 +200,31 @@ def test_what_a_technique_does_unexpectedly_is_noted(
 ) -> None:
     """None of it is a mistake, and none of it is what its author may have meant."""
     assert make_plan(**sections).notes == (note,)
+
+
+@pytest.mark.parametrize(
+    ("section", "selector", "values", "idle"),
+    [
+        ("optimizer", "name", ["adamw", "sgd"], {"momentum": [0.1, 0.9]}),
+        ("optimizer", "name", ["rprop", "sgd"], {"weight_decay": [0.0, 0.2]}),
+        ("loss", "label_smoothing", [0.0, 0.1], {"smoothing": ["uniform", "others"]}),
+        ("data", "mixup", [0.0, 0.1], {"mix_off_epoch": [2, 3]}),
+        ("schedule", "name", ["cosine", "step"], {"step_epochs": [1, 2]}),
+        ("model", "architecture", ["small_cnn", "vgg11"], {"head": ["linear", "gap"]}),
+    ],
+)
+def test_a_key_that_a_setting_does_not_read_changes_no_number(
+    make_plan: MakePlan, section: str, selector: str, values: list[Any], idle: dict[str, Any]
+) -> None:
+    """Of two values by two, the two that differ in what they do not read are one training."""
+    ((key, others),) = idle.items()
+
+    plan = make_plan(**{section: {selector: {"grid": values}, key: {"grid": others}}})
+
+    numbers = [run.numbers for run in plan.runs]
+    assert numbers[0] == numbers[1]
+    assert numbers[2] != numbers[3]
+    assert len(plan.notes) == 1
 
 
 def test_gpus_are_left_alone_where_none_is_asked_for(make_plan: MakePlan) -> None:

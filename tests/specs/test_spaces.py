@@ -242,9 +242,49 @@ def test_a_searched_key_that_some_settings_do_not_read_is_noted(load: Load) -> N
     ).notes
 
     assert notes == (
-        "optimizer.momentum belongs to sgd and rmsprop, adamw has no momentum (got 0.5); leave "
-        "it out, at optimizer.name='adamw'; settings that differ in it alone train alike",
+        "optimizer.momentum: belongs to sgd and rmsprop, adamw has no momentum (got 0.5), "
+        "at optimizer.name='adamw'; settings that differ in it alone train alike there",
     )
+
+
+def test_a_searched_argument_that_some_settings_do_not_read_is_noted(load: Load) -> None:
+    """The key that is not read is the map around it."""
+    (note,) = load(
+        "loss: {name: {grid: [bce, 'a:b']}, arguments: {x: {grid: [1, 2]}}}\n"
+        "optimizer: {lr: {grid: [0.1, 0.2]}}\n"
+    ).notes
+
+    assert note.startswith("loss.arguments.x: bce takes no arguments, at loss.name='bce'; ")
+
+
+def test_of_too_many_settings_to_look_at_none_is_refused(load: Load) -> None:
+    """A setting that was not looked at may be the one that reads a key."""
+    many = ", ".join(f"0.{number:03}" for number in range(1, 70))
+    line = f"lr: {{grid: [{many}]}}, weight_decay: {{grid: [{many}]}}"
+
+    assert load(f"optimizer: {{name: {{grid: [adamw, sgd]}}, {line}, momentum: 0.5}}\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "mistake"),
+    [
+        (
+            "optimizer: {lr: {grid: [0.1, 0.2]}, weight_decay: {grid: [0, 0.1]}}\n"
+            "search: {baseline: {lr: 0.1}}\n",
+            "x.yaml:6:10: search.baseline: needs a value for optimizer.weight_decay",
+        ),
+        (
+            "schedule: {name: {grid: [cosine, multistep]}, gamma: 0.5}\n",
+            "x.yaml:5:1: schedule.milestones: required with schedule.name: multistep, "
+            "at schedule.name='multistep'",
+        ),
+    ],
+)
+def test_what_no_setting_reads_is_told_of_whole_settings_alone(
+    refused: Refused, lines: str, mistake: str
+) -> None:
+    """A mistake in the only setting that would read a key does not make the key another."""
+    assert refused(lines) == (mistake,)
 
 
 def test_a_searched_key_that_no_setting_reads_is_refused(refused: Refused) -> None:

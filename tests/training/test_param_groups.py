@@ -136,33 +136,6 @@ def test_gaps_and_dead_rules_are_refused(rules: list[GroupPlan], message: str) -
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize(
-    ("rules", "changes", "message"),
-    [
-        (
-            [rule(name="a", match="head"), rule(name="b")],
-            {"unfreeze": (UnfreezePlan(epoch=2, match="block", lr=1.0),)},
-            "fine_tune.groups: rule 2, 'b', has a rate that nothing learns with, since "
-            "fine_tune.unfreeze takes all its parameters; freeze them here",
-        ),
-        (
-            [rule(name="a", type="BatchNorm2d"), rule(name="b", weight_decay=0.2)],
-            {"decay_all": False},
-            "fine_tune.groups: rule 1, 'a', has a weight decay that no parameter is shrunk by, "
-            "since optimizer.decay_norm_and_bias is false; leave it out",
-        ),
-    ],
-)
-def test_a_number_that_nothing_reads_is_refused(
-    rules: list[GroupPlan], changes: dict[str, Any], message: str
-) -> None:
-    """What overrules it for every parameter is named."""
-    with pytest.raises(SpecError) as caught:
-        group(*rules, **changes)
-
-    assert str(caught.value) == message
-
-
 def test_a_network_without_parameters_is_refused() -> None:
     """By its name."""
     with pytest.raises(SpecError, match=r"model\.architecture: Flatten has no parameters"):

@@ -15,6 +15,7 @@ from torchvision import datasets
 from orchestrator.errors import TrainingError
 from orchestrator.planning.run_plan import Place
 from orchestrator.planning.section_plans import DataPlan
+from orchestrator.specs.names import WITHOUT_FILES
 from orchestrator.training.data.build import build_data
 from orchestrator.training.data.checking import check_data_set
 from orchestrator.training.data.torchvision_sets import SETS
@@ -37,6 +38,14 @@ def test_every_set_is_asked_in_its_own_words(name: str) -> None:
     assert make.__name__.lower() == name
     assert open_ended or wanted <= taken.keys()
     assert "train" in kind.parts
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_spec_knows_which_sets_have_files(name: str) -> None:
+    """Caching and unreadable files mean nothing where there is no file per image."""
+    finder = SETS[name].find.__qualname__
+
+    assert (name in WITHOUT_FILES) is finder.startswith(("_in_memory", "_by_item"))
 
 
 @pytest.mark.parametrize("name", sorted(set(SETS) - {"pcam", "stanfordcars"}))
