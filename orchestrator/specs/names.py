@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, get_args
 
-TORCHVISION_DATA_SETS: Final = (
+_WHOLE: Final = (
     "mnist",
     "fashionmnist",
     "emnist",
@@ -13,6 +13,10 @@ TORCHVISION_DATA_SETS: Final = (
     "cifar100",
     "svhn",
     "stl10",
+    "pcam",
+)
+"""torchvision's data sets that are held in memory, or in one file for all."""
+_BY_FILE: Final = (
     "flowers102",
     "oxfordiiitpet",
     "food101",
@@ -22,27 +26,13 @@ TORCHVISION_DATA_SETS: Final = (
     "eurosat",
     "fgvcaircraft",
     "gtsrb",
-    "pcam",
     "stanfordcars",
     "sun397",
     "country211",
 )
-WITHOUT_FILES: Final = (
-    "digits",
-    "synthetic",
-    "mnist",
-    "fashionmnist",
-    "emnist",
-    "kmnist",
-    "qmnist",
-    "usps",
-    "cifar10",
-    "cifar100",
-    "svhn",
-    "stl10",
-    "pcam",
-)
-"""Data sets whose images are held in memory, or in one file for all."""
+TORCHVISION_DATA_SETS: Final = (*_WHOLE, *_BY_FILE)
+WITHOUT_FILES: Final = ("digits", "synthetic", *_WHOLE)
+"""Data sets that have no file per image."""
 DATA_SETS: Final = ("digits", "synthetic", "image_folder", "table", *TORCHVISION_DATA_SETS)
 SYNTHETIC_ARGUMENTS: Final = (
     "train_size",
