@@ -1,6 +1,6 @@
 """Several trees become one, each node keeping its own place: what `extends` and overrides do.
 
-Maps merge; lists, values and search spaces replace what was there.
+Maps merge; lists, values, search spaces and empty maps replace what was there.
 """
 
 import re
@@ -24,7 +24,7 @@ def merge(base: MapNode, top: MapNode) -> MapNode:
     for key, entry in top.entries.items():
         below = base.entries.get(key)
         node = entry.node
-        if below is not None and _merges(below.node) and _merges(node):
+        if below is not None and _merges(below.node) and _merges(node) and node.entries:
             node = merge(below.node, node)
         entries[key] = Entry(node, entry.position)
     return MapNode(entries, top.position)

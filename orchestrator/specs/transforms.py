@@ -110,22 +110,21 @@ def _explain(step: object) -> Iterator[str]:
     if not isinstance(name, str):
         shown = value_text(step)
         yield f"must be a name, or a map from one name to its arguments (got {shown})"
+    elif not OWN_CODE.fullmatch(name) and name not in _ARGUMENTS:
+        yield _explain_name(name)
     elif not isinstance(arguments, Mapping | None):
         yield f"{name} takes a map of arguments (got {value_text(arguments)})"
-    elif not OWN_CODE.fullmatch(name):
-        yield from _explain_torchvisions(name, arguments or {})
-
-
-def _explain_torchvisions(name: str, arguments: Mapping[Any, Any]) -> Iterator[str]:
-    if name in _ELSEWHERE:
-        yield f"{name} {_ELSEWHERE[name]}"
-    elif name not in _ARGUMENTS:
-        near = get_close_matches(name, _ARGUMENTS, n=1, cutoff=0.5)
-        advice = f"; did you mean {near[0]!r}?" if near else ""
-        yield f"no such transform of torchvision's v2 (got {name!r}){advice}"
-    else:
+    elif name in _ARGUMENTS:
         known = _ARGUMENTS[name].split()
         takes = f"takes {', '.join(known)}" if known else "takes none"
-        for argument in arguments:
+        for argument in arguments or ():
             if argument not in known:
                 yield f"{name} has no argument {argument!r}; it {takes}"
+
+
+def _explain_name(name: str) -> str:
+    if name in _ELSEWHERE:
+        return f"{name} {_ELSEWHERE[name]}"
+    near = get_close_matches(name, _ARGUMENTS, n=1, cutoff=0.5)
+    advice = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no such transform of torchvision's v2 (got {name!r}){advice}"

@@ -9,8 +9,11 @@ from orchestrator.training.context import WorkerContext
 
 BINS: Final = 15
 """Bins of the calibration error. Source: Guo et al. 2017, arXiv:1706.04599."""
-_SHARPEST: Final = 1000.0
-"""Largest factor on logits: a network that is never wrong would be best at infinity."""
+_SHARPEST: Final = 20.0
+"""Largest factor on logits. A network that never errs on few images would be best at infinity,
+and a single error among the others would then cost without bound."""
+_BLUNTEST: Final = 0.001
+"""Least factor on logits."""
 _STEPS: Final = 60
 
 
@@ -54,9 +57,9 @@ def fit_temperature(logits: Tensor, labels: Tensor, context: WorkerContext) -> f
         context: This worker.
 
     Returns:
-        The temperature, between 0.001 and 1000.
+        The temperature, between 0.05 and 1000.
     """
-    low, high, inverse = 1 / _SHARPEST, _SHARPEST, 1.0
+    low, high, inverse = _BLUNTEST, _SHARPEST, 1.0
     for _ in range(_STEPS):
         slope, curvature = _slope(logits, labels, inverse, context)
         if slope > 0:

@@ -36,6 +36,17 @@ def test_an_override_is_yaml(load: Load) -> None:
     assert (spec.keys.optimizer.lr, spec.keys.optimizer.momentum) == (3.0, 0.5)
 
 
+def test_an_empty_map_empties_what_was_there(load: Load) -> None:
+    """The one way to take an argument away, or a whole section."""
+    spec = load(
+        "loss: {name: 'a:b', arguments: {x: {grid: [1, 2]}, y: 3}}\noptimizer: {lr: 1}\n",
+        "loss.arguments={}",
+        "optimizer={}",
+    )
+
+    assert (spec.keys.loss.arguments, spec.spaces, spec.keys.optimizer.lr) == ({}, {}, None)
+
+
 def test_an_override_reaches_into_a_baseline(load: Load) -> None:
     """A baseline's dotted key may be written with dots."""
     line = "loss: {label_smoothing: {grid: [0, 0.1]}}\n"

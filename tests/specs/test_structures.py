@@ -141,6 +141,7 @@ def test_arguments_of_a_data_set_are_not_searched(refused: Refused) -> None:
         ("[RandomFlip]", "no such transform of torchvision's v2 (got 'RandomFlip'); "),
         ("[{RandomCrop: {siz: 3}}]", "RandomCrop has no argument 'siz'; it takes size, "),
         ("[{RandomCrop: 3}]", "RandomCrop takes a map of arguments (got 3)"),
+        ("[{RandomCorp: 3}]", "no such transform of torchvision's v2 (got 'RandomCorp'); "),
         ("[Normalize]", "Normalize comes last by itself; set data.normalize"),
         ("[ToTensor]", "ToTensor is done by itself; leave it out"),
         ("[MixUp]", "MixUp mixes whole batches; set data.mixup"),
