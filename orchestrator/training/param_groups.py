@@ -8,7 +8,7 @@ else was trained than was meant.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -72,13 +72,19 @@ def group_parameters(
     if plan.layer_decay is not None:
         distances = layer_distances(model, head)
         fates = {
-            name: _changed(fate, lr=fate.lr * plan.layer_decay ** distances[name])
+            name: replace(
+                fate,
+                group=f"{fate.group}, {distances[name]} before the head"
+                if distances[name]
+                else fate.group,
+                lr=fate.lr * plan.layer_decay ** distances[name],
+            )
             for name, fate in fates.items()
         }
     if not optimizer.decay_norm_and_bias:
         flat = {name for name, tensor in model.named_parameters() if tensor.ndim <= 1}
         fates = {
-            name: _changed(fate, weight_decay=0.0) if name in flat else fate
+            name: replace(fate, weight_decay=0.0) if name in flat else fate
             for name, fate in fates.items()
         }
     return _gather(fates)
@@ -149,7 +155,7 @@ def _unfreeze_later(
     later = dict(fates)
     if plan.linear_probe_epochs:
         for name in fates.keys() - head:
-            later[name] = _changed(fates[name], first_epoch=plan.linear_probe_epochs + 1)
+            later[name] = replace(fates[name], first_epoch=plan.linear_probe_epochs + 1)
     free = set(fates)
     for number, rule in enumerate(plan.unfreeze, start=1):
         matched = {name for name in free if re.search(rule.match, name)}
@@ -165,21 +171,6 @@ def _unfreeze_later(
                 rule.epoch,
             )
     return later
-
-
-def _changed(
-    fate: _Fate,
-    *,
-    lr: float | None = None,
-    weight_decay: float | None = None,
-    first_epoch: int | None = None,
-) -> _Fate:
-    return _Fate(
-        fate.group,
-        fate.lr if lr is None else lr,
-        fate.weight_decay if weight_decay is None else weight_decay,
-        fate.first_epoch if first_epoch is None else first_epoch,
-    )
 
 
 def _gather(fates: Mapping[str, _Fate]) -> list[ParamGroup]:

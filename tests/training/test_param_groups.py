@@ -199,9 +199,14 @@ def test_a_rule_of_unfreezing_that_names_nothing_is_refused() -> None:
 
 def test_rates_fall_layer_by_layer_away_from_the_head() -> None:
     """The head has 1, the block before it 0.5, the one before that 0.25."""
-    found = rates(group(rule(), layer_decay=0.5))
+    groups = group(rule(name="a"), layer_decay=0.5)
 
-    assert found == {
+    assert {part.name for part in groups} == {
+        "a",
+        "a, 1 before the head",
+        "a, 2 before the head",
+    }
+    assert rates(groups) == {
         "block0.0.weight": 0.25,
         "block0.1.weight": 0.25,
         "block0.1.bias": 0.25,
