@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from orchestrator.planning.cluster import word_count
 from orchestrator.planning.placement import LanePlan
 from orchestrator.planning.rates import lr_scale
+from orchestrator.planning.run_plan import RunPlan
 from orchestrator.specs.experiment import ExperimentSpec, Keys
 from orchestrator.specs.search import Scalar
 
@@ -14,7 +15,7 @@ def list_notes(
     lanes: LanePlan,
     *,
     settings: Sequence[Mapping[str, Scalar]],
-    runs: int,
+    runs: Sequence[RunPlan],
 ) -> list[str]:
     """What a plan tells its author beside the numbers.
 
@@ -22,14 +23,15 @@ def list_notes(
         spec: What was asked.
         lanes: What the runs take of the machines.
         settings: The settings that it means.
-        runs: Runs of all settings and seeds.
+        runs: Those of all settings and seeds.
     """
     keys = spec.keys
     return [
         *_baseline_notes(keys, settings=len(settings)),
         *_scale_notes(keys),
+        *_batch_notes(runs),
         *_technique_notes([spec.at(setting) for setting in settings], lanes),
-        *_idle_notes(keys, lanes, runs=runs),
+        *_idle_notes(keys, lanes, runs=len(runs)),
     ]
 
 
@@ -40,6 +42,15 @@ def _scale_notes(keys: Keys) -> Iterator[str]:
         yield (
             f"learning rates are multiplied by {factor:g}: batches of {size} images, meant for "
             f"{optimizer.reference_batch_size} ({optimizer.scale_lr})"
+        )
+
+
+def _batch_notes(runs: Sequence[RunPlan]) -> Iterator[str]:
+    data = max((run.numbers.data for run in runs), key=lambda data: data.batch_size)
+    if data.batch_size > data.train_size:
+        yield (
+            f"a batch holds all {data.train_size:,} training images: data.batch_size is "
+            f"{data.batch_size:,}"
         )
 
 

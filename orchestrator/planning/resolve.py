@@ -77,7 +77,7 @@ def _assemble(
     keys, metric = spec.keys, spec.keys.search.metric
     seeds = tuple(dict.fromkeys(run.numbers.seed for run in runs))
     settings = tuple(run.setting for run in runs[:: len(seeds)])
-    notes = list_notes(spec, lanes, settings=settings, runs=len(runs))
+    notes = list_notes(spec, lanes, settings=settings, runs=runs)
     return SearchPlan(
         name=keys.name,
         number=int(folder.name),

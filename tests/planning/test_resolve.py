@@ -190,6 +190,10 @@ def test_determinism_is_as_asked_for(make_plan: MakePlan, asked: Any, decided: s
             "the learning rate never falls: schedule.step_epochs is 3, training.epochs 3",
         ),
         (
+            {"data": {"batch_size": 1000}},
+            "a batch holds all 800 training images: data.batch_size is 1,000",
+        ),
+        (
             {"model": {"sync_batch_norm": True}},
             "model.sync_batch_norm changes nothing with one worker",
         ),
