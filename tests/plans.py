@@ -3,6 +3,7 @@
 from typing import Any
 
 from orchestrator.planning.facts import DataSetFacts, Inputs
+from orchestrator.planning.run_plan import CheckpointPlan
 from orchestrator.planning.section_plans import (
     DataPlan,
     FineTunePlan,
@@ -122,3 +123,15 @@ def training_plan(**changes: Any) -> TrainingPlan:
         "early_stopping": None,
     }
     return TrainingPlan(**(values | changes))
+
+
+def checkpoint_plan(**changes: Any) -> CheckpointPlan:
+    """One after every epoch, two of which stay while the run is trained."""
+    values: dict[str, Any] = {
+        "every_epochs": 1,
+        "every_steps": None,
+        "keep_last": 2,
+        "keep_best": 0,
+        "keep_final": False,
+    }
+    return CheckpointPlan(**(values | changes))

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 from orchestrator.errors import SpecError
+from orchestrator.planning.checkpoints import resolve_checkpoint
 from orchestrator.planning.checks import check_settings
 from orchestrator.planning.cluster import Cluster, word_count
 from orchestrator.planning.data_numbers import choose_cache
 from orchestrator.planning.facts import Inputs
+from orchestrator.planning.fingerprint import fingerprint_run
 from orchestrator.planning.names import name_runs
 from orchestrator.planning.notes import list_notes
 from orchestrator.planning.numbers import Limits, identify_network, resolve_numbers
@@ -61,7 +63,8 @@ def resolve_search(
             spec, setting, seed=seed, lanes=lanes, limits=limits, inputs=inputs
         )
         _check_device(spec, numbers)
-        place = _resolve_place(spec.at(setting), inputs, folder=folder, run=name)
+        place = _resolve_place(spec.at(setting), inputs, folder=folder / name)
+        place = replace(place, checkpoint=resolve_checkpoint(keys.checkpoint, numbers))
         run_id = f"{keys.name}/{number}/{name}"
         runs.append(_resolve_run(keys, numbers, setting, run_id=run_id, place=place))
     return _assemble(spec, folder, cluster, lanes, _describe_networks_once(runs))
@@ -133,27 +136,32 @@ def _choose_seeds(keys: Keys, limits: Limits) -> tuple[int, ...]:
 def _resolve_run(
     keys: Keys, numbers: Numbers, setting: Setting, *, run_id: str, place: Place
 ) -> RunPlan:
+    select, metric = keys.training.select, keys.search.metric
+    maximize = METRICS[metric].maximize
+    fingerprint = fingerprint_run(numbers, select=select, metric=metric, maximize=maximize)
     return RunPlan(
         run_id=run_id,
         setting=setting,
-        select=keys.training.select,
-        metric=keys.search.metric,
-        maximize=METRICS[keys.search.metric].maximize,
+        select=select,
+        metric=metric,
+        maximize=maximize,
         numbers=numbers,
         place=place,
+        # A quick try is no result that another search might take for its own.
+        fingerprint="" if numbers.limit_batches else fingerprint,
     )
 
 
-def _resolve_place(keys: Keys, inputs: Inputs, *, folder: Path, run: str) -> Place:
+def _resolve_place(keys: Keys, inputs: Inputs, *, folder: Path) -> Place:
     weights = inputs.weights.get(keys.model.weights or "")
     return Place(
-        folder=str(folder / run),
+        folder=str(folder),
         loader_workers=keys.data.loader_workers,
         data_root=keys.data.root or "",
         download=keys.data.download,
         cache=choose_cache(keys.data),
         weights=weights.path if weights else "",
-        sources=str(folder / SOURCES) if inputs.sources else "",
+        sources=str(folder.parent / SOURCES) if inputs.sources else "",
     )
 
 

@@ -51,6 +51,23 @@ class Numbers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckpointPlan:
+    """When a training is written to disk, and how much of it stays there."""
+
+    every_epochs: int | None
+    """Epochs from one checkpoint to the next; 0 for none at the ends of epochs, None for one at
+    the first epoch's end that is ten seconds after the last."""
+    every_steps: int | None
+    """Steps of the run from one to the next, beside those; None for none."""
+    keep_last: int
+    """Newest ones that stay while the run is trained."""
+    keep_best: int
+    """Those of the best epochs, by the run's metric, that stay for good."""
+    keep_final: bool
+    """Whether the last one stays when the run has finished: more epochs can go on from it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a run happens; none of it can change a weight."""
 
@@ -70,6 +87,10 @@ class Place:
     """Whether the run records its network layer by layer: the first of those that share it."""
     sources: str = ""
     """Absolute path of the folder that the user's own modules are imported from."""
+    checkpoint: CheckpointPlan | None = None
+    """None writes no checkpoint."""
+    extends: str = ""
+    """Absolute path of the folder of a run of fewer epochs that this one goes on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +106,8 @@ class RunPlan:
     maximize: bool
     numbers: Numbers
     place: Place
+    fingerprint: str = ""
+    """Digest of all that decides the numbers; empty where nothing shall be found by it."""
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values."""

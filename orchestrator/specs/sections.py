@@ -1,11 +1,12 @@
 """Keys `resources`, `tracking` and `checkpoint`: what a run takes, and where its records go."""
 
 import re
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from orchestrator.specs.section import Section, refuse
+from orchestrator.specs.section import Finding, Section, refuse
 
 _PASSWORD = re.compile(r"[\w+.-]+://[^/?#]*:[^/?#]*@")
 
@@ -46,4 +47,22 @@ class TrackingSpec(Section):
 
 
 class CheckpointSpec(Section):
-    """Key `checkpoint`: none of its keys is built yet."""
+    """Key `checkpoint`: what stays of a training that dies, and how much of it on the disk."""
+
+    every_epochs: Annotated[int, Field(ge=0)] | None = None
+    """Epochs from one checkpoint to the next (count, >= 0); 0 for none at the ends of epochs,
+    and none of a run that has finished. Unset: at the first epoch's end that is 10 seconds or
+    more after the last one."""
+    every_steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimizer steps from one checkpoint to the next, in the middle of epochs too (count,
+    >= 1). Unset: none but those of every_epochs."""
+    keep_last: Annotated[int, Field(ge=1)] = 2
+    """Newest checkpoints of a run that stay while it is trained (count, >= 1); where one is
+    damaged, the one before it is used."""
+    keep_best: Annotated[int, Field(ge=0)] = 0
+    """Checkpoints of the best epochs, by search.metric, that stay for good (count, >= 0)."""
+
+    def list_idle(self) -> Iterator[Finding]:
+        """Yield keys that another key's value leaves without a meaning."""
+        if self.keep_best and not self.every_epochs:
+            yield "keep_best", "needs every_epochs: else not every epoch has a checkpoint"

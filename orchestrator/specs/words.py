@@ -11,7 +11,6 @@ NOT_BUILT_KEYS: Mapping[str, str] = {
     "resources.placement": "",
     "resources.min_workers": "",
     "search.scheduler": "every run trains to its end",
-    "checkpoint.*": "",
 }
 """Key to what holds or to do meanwhile; `section.*` is every key of a section."""
 

@@ -8,13 +8,14 @@ import ctypes
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import distributed
 
 Verdict = Literal["continue", "stop"]
 Report = Callable[[int, Mapping[str, float]], Verdict]
+Note = Callable[[Mapping[str, Any]], None]
 
 
 # Parameters of glibc's mallopt.
@@ -27,6 +28,10 @@ _DEBUG_MODES: Final = {"true": "error", "warn": "warn", "false": "default"}
 
 def _never() -> bool:
     return False
+
+
+def _unheard(note: Mapping[str, Any]) -> None:
+    """Nobody is told; `note` is what there was to tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +47,22 @@ class WorkerContext:
     stop_requested: Callable[[], bool] = _never
     """Asked between the steps of a single worker; several workers stop at an epoch's end, where
     they agree on it."""
+    note: Note = _unheard
+    """Called by rank 0 with what else the records shall hold of the run, as plain JSON values;
+    `note` among them says what it is."""
 
     def report_epoch(self, epoch: int, metrics: Mapping[str, float]) -> Verdict:
         """Report from rank 0 and bring its verdict to every rank."""
         verdict = self.report(epoch, metrics) if self.rank == 0 else "continue"
+        return "stop" if self.agree(verdict == "stop") else "continue"
+
+    def agree(self, answer: bool) -> bool:
+        """Bring rank 0's answer to every rank."""
         if self.world_size == 1:
-            return verdict
-        flag = torch.tensor([verdict == "stop"], dtype=torch.int32, device=self.device)
+            return answer
+        flag = torch.tensor([answer], dtype=torch.int32, device=self.device)
         distributed.broadcast(flag, src=0)
-        return "stop" if flag.item() else "continue"
+        return bool(flag.item())
 
 
 def describe_device(device: torch.device) -> dict[str, str]:

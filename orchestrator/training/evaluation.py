@@ -14,6 +14,7 @@ from orchestrator.training.data.loader import eval_batches, eval_positions
 from orchestrator.training.metrics import Tally, merge_tallies, read_tally, tally_batch
 from orchestrator.training.model.outputs import read_outputs
 from orchestrator.training.precision import Precision
+from orchestrator.training.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,5 @@ def write_predictions(predictions: Predictions, path: Path, context: WorkerConte
         return
     logits, labels, ids = (np.concatenate(part) for part in zip(*gathered, strict=True))
     order = np.argsort(ids, kind="stable")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part.npz")
-    np.savez(unfinished, logits=logits[order], labels=labels[order], ids=ids[order])
-    unfinished.replace(path)
+    with whole_file(path, key="results") as unfinished, unfinished.path.open("wb") as file:
+        np.savez(file, logits=logits[order], labels=labels[order], ids=ids[order])

@@ -1,6 +1,6 @@
 """The epochs so far: which of them counts, and whether more are worth while."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from orchestrator.planning.run_plan import RunPlan
@@ -29,6 +29,14 @@ class History:
             judged.add(self._stopping.metric)
         return bool(judged - _EVERY_EPOCH)
 
+    def __len__(self) -> int:
+        """Epochs so far."""
+        return len(self._epochs)
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        """The metrics of each, in order."""
+        return iter(self._epochs)
+
     def add(self, metrics: Mapping[str, float]) -> None:
         """Note what an epoch came to."""
         self._epochs.append(dict(metrics))
@@ -36,11 +44,15 @@ class History:
     @property
     def counted_epoch(self) -> int:
         """The last epoch so far, or the first of the best ones; counted from 1."""
-        if self._plan.select == "last":
-            return len(self._epochs)
+        return len(self) if self._plan.select == "last" else self.ranked_epochs()[0]
+
+    def ranked_epochs(self) -> list[int]:
+        """The epochs so far, the best by the run's metric first; counted from 1."""
         sign = 1 if self._plan.maximize else -1
-        values = [sign * epoch[self._plan.metric] for epoch in self._epochs]
-        return 1 + max(range(len(values)), key=values.__getitem__)
+        # Not every epoch has every metric; such a one ranks nothing.
+        ranked = [n for n, epoch in enumerate(self._epochs) if self._plan.metric in epoch]
+        ranked.sort(key=lambda n: -sign * self._epochs[n][self._plan.metric])
+        return [n + 1 for n in ranked]
 
     def counted_metrics(self) -> dict[str, float]:
         """The metrics of the epoch that counts, and which it is where it was chosen."""

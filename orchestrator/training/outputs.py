@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from torch import nn
 
@@ -26,6 +26,7 @@ from orchestrator.training.model.load_report import LoadReport
 from orchestrator.training.model.weights import CLASSES_FILE
 from orchestrator.training.model.weights_file import write_weights
 from orchestrator.training.scores import Scores
+from orchestrator.training.whole_file import whole_file
 
 PREDICTIONS: Final = "predictions.npz"
 LAST: Final = "last.safetensors"
@@ -79,33 +80,37 @@ class RunFolder:
         """Images that were left out, and the share of the parameters that was loaded."""
         return self._facts
 
-    def write_best(self, model: nn.Module) -> None:
+    def write_best(self, weights: Mapping[str, Any]) -> None:
         """Write the weights of the best epoch so far."""
-        if self.writes:
-            self._write_weights(model, BEST)
+        self._write_weights(weights, BEST)
+
+    def write_last(self, weights: Mapping[str, Any]) -> None:
+        """Write the weights of the last epoch."""
+        self._write_weights(weights, LAST)
 
     def write_summary(self, text: str) -> None:
         """Write what the network is made of."""
         if self.writes:
             _write(self._path / "summary.txt", text + "\n")
 
-    def close(self, model: nn.Module, predictions: Predictions, scores: Scores) -> None:
+    def close(self, predictions: Predictions, scores: Scores) -> None:
         """Write how it ended."""
         if not self._is_kept:
             return
         write_predictions(predictions, self._path / PREDICTIONS, self._context)
         if self.writes:
-            self._write_weights(model, LAST)
             values = {"classes": list(self._classes), **asdict(scores)}
             _write(self._path / SCORES, json.dumps(_without_nan(values)) + "\n")
 
-    def _write_weights(self, model: nn.Module, name: str) -> None:
+    def _write_weights(self, weights: Mapping[str, Any], name: str) -> None:
         """Weights never stand without the classes that their outputs mean."""
+        if not self.writes:
+            return
         index = {word: position for position, word in enumerate(self._classes)}
         _write(
             self._path / CLASSES_FILE, json.dumps(index, ensure_ascii=False, indent=0) + "\n"
         )
-        write_weights(model, self._path / name, {})
+        write_weights(weights, self._path / name, {})
 
 
 def digest_weights(model: nn.Module) -> str:
@@ -130,7 +135,5 @@ def _without_nan(values: dict[str, object]) -> dict[str, object]:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with whole_file(path, key="results") as unfinished:
+        unfinished.path.write_text(text, encoding="utf-8")

@@ -24,7 +24,7 @@ from orchestrator.training.model.torchvision_weights import find_torchvision_wei
 from orchestrator.training.optim import build_optimizer
 from orchestrator.training.own_code import is_own_code
 from orchestrator.training.param_groups import trainable_names
-from orchestrator.training.state import choose_groups
+from orchestrator.training.parts import choose_groups
 
 
 @dataclass(frozen=True, kw_only=True)

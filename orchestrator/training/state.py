@@ -1,8 +1,8 @@
 """A training in progress: network, optimizer, schedule, average and position."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,35 +10,27 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from orchestrator.planning.run_plan import Numbers, Place
 from orchestrator.planning.section_plans import TrainingPlan
 from orchestrator.training import streams
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.freezing import set_trainable
-from orchestrator.training.loss import LossFunction, Targets, build_loss, weight_share
-from orchestrator.training.model.build import BuiltModel, build_model
-from orchestrator.training.model.head import find_head
-from orchestrator.training.model.interface import Interface
+from orchestrator.training.loss import LossFunction, Targets, weight_share
 from orchestrator.training.model.load_report import LoadReport
 from orchestrator.training.model.outputs import read_outputs
 from orchestrator.training.model.sync_batch_norm import convert_batch_norm
 from orchestrator.training.optim import build_optimizer, build_schedule
-from orchestrator.training.param_groups import ParamGroup, group_parameters, trainable_names
+from orchestrator.training.param_groups import ParamGroup, trainable_names
+from orchestrator.training.parts import (
+    Labels,
+    build_average,
+    build_network,
+    build_run_loss,
+    choose_groups,
+)
 from orchestrator.training.precision import Precision
-
-
-class Labels(Protocol):
-    """What a state must know of the data."""
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Names of the classes, in the order of their indices."""
-
-    @property
-    def class_counts(self) -> Sequence[int]:
-        """Training images of each class."""
 
 
 @dataclass(kw_only=True)
@@ -79,7 +71,7 @@ class TrainingState:
             context: This worker.
             steps_per_epoch: Optimizer steps of each epoch.
         """
-        built = _build_model(numbers, place, data, context.device)
+        built = build_network(numbers, place, data, context.device)
         groups = choose_groups(built.model, numbers, num_classes=len(data.classes))
         model = built.model
         if numbers.model.sync_batch_norm and context.world_size > 1:
@@ -97,7 +89,7 @@ class TrainingState:
                 epochs=training.epochs,
                 steps_per_epoch=steps_per_epoch,
             ),
-            loss=_build_loss(numbers, place, data, device),
+            loss=build_run_loss(numbers, place, data, device),
             groups=groups,
             plan=training,
             precision=Precision.of(
@@ -105,7 +97,7 @@ class TrainingState:
             ),
             world_size=context.world_size,
             load_report=built.load_report,
-            average=_build_average(model, training.ema),
+            average=build_average(model, training.ema),
         )
 
     def begin_epoch(self, epoch: int) -> None:
@@ -157,6 +149,30 @@ class TrainingState:
             for buffer in self.scored_model.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
+    def state_dict(self) -> dict[str, Any]:
+        """All that steps have changed, but for the generators; of live tensors, not copies."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.precision.scaler.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` said; before the first `begin_epoch`.
+
+        Raises:
+            RuntimeError: It is of another network.
+            ValueError: It is of another optimizer.
+        """
+        self.model.load_state_dict(values["model"])
+        self.optimizer.load_state_dict(values["optimizer"])
+        self.schedule.load_state_dict(values["schedule"])
+        self.precision.scaler.load_state_dict(values["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(values["average"])
+
     def _backward(
         self, images: Tensor, targets: Targets, batch_size: int, *, last: bool
     ) -> Tensor:
@@ -194,57 +210,3 @@ class TrainingState:
         if self.world_size > 1:
             replica = DistributedDataParallel(replica)
         return replica
-
-
-def choose_groups(model: nn.Module, numbers: Numbers, *, num_classes: int) -> list[ParamGroup]:
-    """The groups of a network's parameters, as a plan wants them.
-
-    Raises:
-        SpecError: They do not cover the network.
-        TrainingError: The head is asked for and cannot be told.
-    """
-    tune = numbers.fine_tune
-    needs_head = (
-        tune.linear_probe_epochs
-        or tune.layer_decay is not None
-        or any(group.head for group in tune.groups)
-    )
-    head = find_head(model, num_classes) if needs_head else set()
-    return group_parameters(model, tune, numbers.optimizer, head=head)
-
-
-def _build_model(
-    numbers: Numbers, place: Place, data: Labels, device: torch.device
-) -> BuiltModel:
-    interface = Interface(
-        channels=numbers.data.channels,
-        image_size=numbers.data.image_size,
-        num_classes=len(data.classes),
-    )
-    return build_model(
-        numbers.model,
-        interface=interface,
-        classes=data.classes,
-        seed=numbers.seed,
-        device=device,
-        place=place,
-    )
-
-
-def _build_loss(
-    numbers: Numbers, place: Place, data: Labels, device: torch.device
-) -> LossFunction:
-    return build_loss(
-        numbers.loss,
-        num_classes=len(data.classes),
-        class_counts=data.class_counts,
-        sources=place.sources,
-        device=device,
-    )
-
-
-def _build_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    """After each step, decay of the old and 1 - decay of the new, running statistics too."""
-    if decay is None:
-        return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)

@@ -7,7 +7,8 @@ processes changes nothing.
 
 import hashlib
 import random
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -42,3 +43,35 @@ def seed_global_generators(seed: int, stream: str, *position: int) -> None:
     random.seed(value)
     np.random.seed(value % 2**32)  # noqa: NPY002  third-party code draws from this one
     torch.manual_seed(value)
+
+
+def read_generators(device: torch.device) -> dict[str, Any]:
+    """Where the global generators of this process stand: tensors and plain values alone.
+
+    Args:
+        device: The worker's; a GPU has a generator of its own.
+    """
+    version, internal, gauss = random.getstate()
+    numpy = dict(np.random.get_state(legacy=False))  # noqa: NPY002
+    numpy["state"] = {**numpy["state"], "key": numpy["state"]["key"].tolist()}
+    return {
+        "python": [version, list(internal), gauss],
+        "numpy": numpy,
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+
+
+def set_generators(values: Mapping[str, Any], device: torch.device) -> None:
+    """Put the global generators to where `read_generators` found them."""
+    version, internal, gauss = values["python"]
+    random.setstate((version, tuple(internal), gauss))
+    numpy = dict(values["numpy"])
+    numpy["state"] = {
+        **numpy["state"],
+        "key": np.array(numpy["state"]["key"], dtype=np.uint32),
+    }
+    np.random.set_state(numpy)  # noqa: NPY002
+    torch.set_rng_state(values["torch"].cpu())
+    if values["cuda"] is not None:
+        torch.cuda.set_rng_state(values["cuda"].cpu(), device)

@@ -1,6 +1,7 @@
 """What a spec leaves open is decided here, once."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -125,8 +126,18 @@ def test_the_smallest_spec_is_decided_to_the_last_value(make_plan: MakePlan) -> 
             "weights": "",
             "describes_network": True,
             "sources": "",
+            "checkpoint": {
+                "every_epochs": None,
+                "every_steps": None,
+                "keep_last": 2,
+                "keep_best": 0,
+                "keep_final": True,
+            },
+            "extends": "",
         },
+        "fingerprint": run.fingerprint,
     }
+    assert re.fullmatch(r"[0-9a-f]{64}", run.fingerprint)
     assert str(plan.folder) == "/data/runs/demo/3"
     assert plan.store_uri == "sqlite:////data/runs/mlflow.db"
     assert (plan.is_search, plan.baseline, plan.settings) == (False, None, ({},))

@@ -40,7 +40,10 @@ Refused = Callable[..., tuple[str, ...]]
         ("betas", "that is 'optimizer.arguments' here"),
         ("search.scheduler", "not built yet; every run trains to its end"),
         ("training.micro_batch", "not built yet; training.accumulate cuts a batch into parts"),
-        ("checkpoint.anything", "not built yet"),
+        (
+            "checkpoint.interval",
+            "no such key; keys here are every_epochs, every_steps, keep_last, keep_best",
+        ),
         ("loss.grid", "a search space stands in place of a value, not of the section 'loss'"),
     ],
 )

@@ -48,6 +48,7 @@ class Worker:
     """Answers to the first reports; what is left is answered with `continue`."""
     reports: list[tuple[int, Mapping[str, float]]] = field(default_factory=list)
     steps_until_stop: int | None = None
+    notes: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def context(self) -> WorkerContext:
@@ -58,6 +59,7 @@ class Worker:
             device=torch.device("cpu"),
             report=self._report,
             stop_requested=self._stop_requested,
+            note=self.notes.append,
         )
 
     def _report(self, epoch: int, metrics: Mapping[str, float]) -> Verdict:

@@ -102,7 +102,7 @@ def test_weights_of_another_network_are_refused(
     """Names that differ, and the likely cause, rather than half a network."""
     plan, _ = train(make_assignment(training={"epochs": 1}), worker.context)
     path = Path(plan.place.folder) / "last.safetensors"
-    write_weights(nn.Linear(2, 10), path, {})
+    write_weights(nn.Linear(2, 10).state_dict(), path, {})
 
     with pytest.raises(
         RecordError, match=r"does not hold the network of its plan \('features.0"

@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.training.loop import train
+from tests import plans
 
 SCRIPT = Path(__file__).with_name("worker_process.py")
 
@@ -53,6 +54,8 @@ def pair(
     ]
     for name, sections in (("thawed", THAWED), ("synced", SYNCED)):
         assignments.append(make_assignment_in(folder / name, world_size=2, **sections))
+    often = {"checkpoint": plans.checkpoint_plan(every_steps=3, every_epochs=0)}
+    assignments.append(make_assignment_in(folder / "on", world_size=2, place=often, **SYNCED))
     texts = [assignment.to_json() for assignment in assignments]
     (folder / "assignments.json").write_text(json.dumps(texts))
     workers = [
@@ -133,3 +136,15 @@ def test_two_workers_compute_what_one_does(
     for (_, both), (_, alone) in zip(reports, worker.reports, strict=True):
         assert both == pytest.approx(alone, rel=1e-4)
     assert result.status == "finished"
+
+
+def test_two_workers_go_on_where_they_were(pair: Pair) -> None:
+    """From the middle of an epoch: mixed images, an average, and each worker's own generators.
+
+    Weights and reports are those of a training that was never interrupted.
+    """
+    for found in pair:
+        assert found["resumed"]["weights"] == found["synced"]["weights"]
+    first, undisturbed = pair[0]["resumed"], pair[0]["synced"]
+    assert [*first["first"][:1], *first["reports"]] == undisturbed["reports"]
+    assert (len(first["note"]["history"]), first["note"]["steps"]) == (1, 1)

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import ConstantLR
 
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.training import loop
+from orchestrator.training.checkpoint_file import list_checkpoints
 from orchestrator.training.context import Verdict, WorkerContext, configure_process
 from orchestrator.training.loss import Targets, build_loss
 from orchestrator.training.param_groups import ParamGroup
@@ -35,9 +36,26 @@ def train_assignment(assignment: Assignment, rank: int, stop_after: int) -> dict
         seen["reports"].append([epoch, dict(metrics)])
         return "stop" if epoch == stop_after else "continue"
 
-    context = WorkerContext(rank=rank, world_size=2, device=CPU, report=report)
+    context = WorkerContext(
+        rank=rank,
+        world_size=2,
+        device=CPU,
+        report=report,
+        note=lambda note: seen.update(note=dict(note)),
+    )
     result = loop.train(assignment, context)
     return {**seen, "status": result.status, "weights": result.weights_sha256}
+
+
+def resume_assignment(assignment: Assignment, rank: int) -> dict[str, Any]:
+    """Train for two epochs, lose what came after the middle of the second, and go on."""
+    first = train_assignment(assignment, rank, stop_after=2)
+    if rank == 0:
+        found = list_checkpoints(Path(assignment.plan.place.folder) / "checkpoints")
+        found[max(found)][0].unlink()
+    distributed.barrier()
+    last = train_assignment(assignment, rank, stop_after=0)
+    return {**last, "first": first["reports"]}
 
 
 def step_linear(rank: int, world_size: int) -> dict[str, Any]:
@@ -75,7 +93,7 @@ def main() -> None:
     distributed.init_process_group(
         "gloo", init_method=(folder / "meet").as_uri(), rank=rank, world_size=2
     )
-    whole, stopped, thawed, synced = map(
+    whole, stopped, thawed, synced, resumed = map(
         Assignment.from_json, json.loads((folder / "assignments.json").read_text())
     )
     found = {
@@ -83,6 +101,7 @@ def main() -> None:
         "stopped": train_assignment(stopped, rank, stop_after=1),
         "thawed": train_assignment(thawed, rank, stop_after=0),
         "synced": train_assignment(synced, rank, stop_after=0),
+        "resumed": resume_assignment(resumed, rank),
         "shared": step_linear(rank, 2),
         "alone": step_linear(0, 1),
     }

@@ -102,11 +102,12 @@ class TrainLoader:
         """Steps of every epoch."""
         return len(self.sizes)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int, *, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, in order.
 
         Args:
             number: Counted from 1; any may be asked for, in any order.
+            start: Batches of it that are left out, at its beginning.
 
         Raises:
             TrainingError: An image cannot be read or changed; names it.
@@ -117,7 +118,7 @@ class TrainLoader:
             seed=self._seed,
             epoch=1 if self._same else number,
         )[: len(self.sizes)]
-        shares = [self._share(batch, number, step) for step, batch in enumerate(slots)]
+        shares = [self._share(slots[step], number, step) for step in range(start, len(slots))]
         orders = [
             Order(share.slots.positions, share.slots.occurrences, number) for share in shares
         ]

@@ -5,7 +5,6 @@ everything else.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -14,9 +13,10 @@ from pickle import UnpicklingError
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from orchestrator.errors import TrainingError
+from orchestrator.training.whole_file import whole_file
 
 _CONTAINERS: Final = ("state_dict", "model", "model_state_dict", "model_ema")
 """Keys that training scripts keep a network's tensors under, the first that is there counts."""
@@ -80,30 +80,28 @@ def check_digest(path: Path, sha256: str, *, key: str) -> None:
         )
 
 
-def write_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
+def write_weights(weights: Mapping[str, Any], path: Path, metadata: Mapping[str, str]) -> None:
     """Write a network's parameters and buffers as safetensors, whole or not at all.
 
     Tensors that share memory are each written, so that every reader finds every name; they are
     written as they are on the CPU, in rows, whatever the device and the memory format.
 
     Args:
-        model: The network, on any device.
-        path: The file; its folder exists.
+        weights: What the network's `state_dict` gives, on any device.
+        path: The file.
         metadata: Text kept in the file's header.
 
     Raises:
-        TrainingError: safetensors is not installed.
+        TrainingError: safetensors is not installed, or the disk is full or gone.
     """
     safetensors = _import_safetensors(key="model.weights")
-    tensors = dict(_separate(model.state_dict()))
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        safetensors.save_file(tensors, str(unfinished), metadata=dict(metadata))
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    failed = import_module("safetensors").SafetensorError
+    tensors = dict(_separate(weights))
+    with whole_file(path, key="weights", synced=True) as unfinished:
+        try:
+            safetensors.save_file(tensors, str(unfinished.path), metadata=dict(metadata))
+        except failed as error:
+            raise OSError(f"{error}") from error
 
 
 def strip_prefixes(tensors: Mapping[str, Tensor], names: set[str]) -> dict[str, Tensor]:

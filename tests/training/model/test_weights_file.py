@@ -50,7 +50,9 @@ def test_weights_are_read_as_they_were_written(safetensors: Any, tmp_path: Path)
     expected = {name: value.clone() for name, value in model.state_dict().items()}
     path = tmp_path / "last.safetensors"
 
-    write_weights(model.to(memory_format=torch.channels_last), path, {"run": "a/1/b"})
+    write_weights(
+        model.to(memory_format=torch.channels_last).state_dict(), path, {"run": "a/1/b"}
+    )
 
     found = read_tensors(path)
     assert found.keys() == expected.keys()
@@ -66,7 +68,7 @@ def test_shared_tensors_are_written_under_every_name(safetensors: Any, tmp_path:
     model = Tied()
     path = tmp_path / "tied.safetensors"
 
-    write_weights(model, path, {})
+    write_weights(model.state_dict(), path, {})
 
     found = read_tensors(path)
     assert found.keys() == model.state_dict().keys()
@@ -78,11 +80,11 @@ def test_a_file_is_replaced_whole_or_not_at_all(safetensors: Any, tmp_path: Path
     """A failed write leaves the old file and nothing beside it."""
     assert safetensors
     path = tmp_path / "last.safetensors"
-    write_weights(nn.Linear(2, 2), path, {})
+    write_weights(nn.Linear(2, 2).state_dict(), path, {})
     before = path.read_bytes()
 
     with pytest.raises(TypeError):
-        write_weights(nn.Linear(9, 9), path, {"epoch": 3})  # type: ignore[dict-item]
+        write_weights(nn.Linear(9, 9).state_dict(), path, {"epoch": 3})  # type: ignore[dict-item]
 
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.safetensors"]
@@ -135,7 +137,7 @@ def test_a_cut_safetensors_file_is_refused(safetensors: Any, tmp_path: Path) -> 
     """Its header promises more than there is."""
     assert safetensors
     path = tmp_path / "cut.safetensors"
-    write_weights(nn.Linear(8, 8), path, {})
+    write_weights(nn.Linear(8, 8).state_dict(), path, {})
     path.write_bytes(path.read_bytes()[:-40])
 
     with pytest.raises(TrainingError, match=r"cut\.safetensors is no safetensors file \("):
@@ -189,4 +191,4 @@ def test_a_missing_safetensors_is_one_clear_line(
         r"^model\.weights: files of weights need safetensors \(.*\); pip install safetensors$"
     )
     with pytest.raises(TrainingError, match=message):
-        write_weights(nn.Linear(2, 2), tmp_path / "last.safetensors", {})
+        write_weights(nn.Linear(2, 2).state_dict(), tmp_path / "last.safetensors", {})

@@ -1,0 +1,93 @@
+"""Fingerprints: two runs of one fingerprint train the same numbers.
+
+A digest of the plan's numbers, of the source that trains them, and of the versions of the
+libraries that compute them. Paths, devices' ids, names of runs and everything that only says
+where something lies are left out.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from orchestrator.planning.run_plan import Numbers
+
+_PACKAGE: Final = Path(__file__).parents[1]
+_LIBRARIES: Final = ("torch", "torchvision", "numpy")
+_CUDA: Final = re.compile(r"^cuda\b[^=]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
+
+
+def fingerprint_run(numbers: Numbers, *, select: str, metric: str, maximize: bool) -> str:
+    """The fingerprint of a run, 64 hexadecimal digits.
+
+    Args:
+        numbers: All that can change a weight.
+        select: Which epoch counts.
+        metric: What decides it, under `best`.
+        maximize: Whether more of it is better.
+    """
+    counted = [select, metric, maximize] if select == "best" else [select]
+    parts = [_without_paths(asdict(numbers)), counted, describe_environment()]
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def describe_environment() -> Mapping[str, str]:
+    """What computes a run: versions and a digest of our source, without importing any of it."""
+    return {**_versions(), "source": _digest_source()}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = ""
+    return {**found, "cuda": _cuda_version()}
+
+
+def _cuda_version() -> str:
+    """Of the CUDA that torch was built with; empty for a build without."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return ""
+    path = Path(spec.origin).with_name("version.py")
+    found = _CUDA.search(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return found[1] if found else ""
+
+
+def _digest_source() -> str:
+    digest = hashlib.sha256()
+    for path in _training_files():
+        content = path.read_bytes()
+        name = path.relative_to(_PACKAGE).as_posix()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _training_files() -> Iterator[Path]:
+    """Our files that training consists of, its embedded data among them."""
+    yield from sorted(
+        path
+        for path in (_PACKAGE / "training").rglob("*")
+        if path.is_file() and path.suffix in (".py", ".npz")
+    )
+    for name in ("run_plan.py", "section_plans.py"):
+        yield _PACKAGE / "planning" / name
+
+
+def _without_paths(numbers: dict[str, Any]) -> dict[str, Any]:
+    """The numbers without where something lies: a file is what is in it."""
+    model = dict(numbers["model"])
+    if model["weights"] is not None and model["weights"]["sha256"]:
+        model["weights"] = {**model["weights"], "source": ""}
+    model["rules"] = [{**rule, "file": ""} for rule in model["rules"]]
+    return {**numbers, "model": model}
