@@ -8,18 +8,20 @@ compare("digits-label-smoothing").sentence
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator import execution
+from orchestrator.driving import Watch
 from orchestrator.errors import SpecError, TrainingError
-from orchestrator.execution import Execution, Watch
+from orchestrator.execution import Execution, RunOptions
 from orchestrator.inputs import Surroundings, read_surroundings
 from orchestrator.launch.environment import prepare_environment
 from orchestrator.planning.numbers import Limits
-from orchestrator.planning.resolve import resolve_search
 from orchestrator.previews import preview_runs
 from orchestrator.recorded.runs import choose_best_run
+from orchestrator.reopening import reopen_search
+from orchestrator.reuse import decide_search
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.specs.load import load_spec
 from orchestrator.tracking import storage
@@ -41,26 +43,11 @@ __all__ = [
     "plan",
     "preview",
     "read_record",
+    "resume",
     "run",
 ]
 
 Source = str | Path | Mapping[str, Any] | ExperimentSpec
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How `run` shall train, beside what the spec says."""
-
-    limits: Limits = field(default_factory=Limits)
-    in_process: bool = False
-    """Train a single run here, without Ray, and let its exceptions through."""
-    run_number: int = 1
-    """Which run `in_process` trains, as `plan` numbers them."""
-
-    def __post_init__(self) -> None:
-        """Refuse a number that nobody would read."""
-        if self.run_number != 1 and not self.in_process:
-            raise ValueError("run_number goes with in_process")
 
 
 def plan(
@@ -68,6 +55,7 @@ def plan(
     overrides: Sequence[str] = (),
     *,
     limits: Limits = Limits(),
+    fresh: bool = False,
 ) -> "SearchPlan":
     """What `run` would do, with the number that it would get; starts nothing.
 
@@ -75,12 +63,13 @@ def plan(
         source: Path of an experiment file, a map of the same form, or a loaded spec.
         overrides: `key.sub=value`, the value as YAML.
         limits: Shortcuts for debugging.
+        fresh: Train everything, also what is there already.
 
     Raises:
         SpecError: The spec has mistakes, or does not fit its network or its files.
         InfeasibleError: The machines cannot do it.
     """
-    return preview(source, overrides, limits=limits)[0]
+    return preview(source, overrides, limits=limits, fresh=fresh)[0]
 
 
 def preview(
@@ -88,6 +77,7 @@ def preview(
     overrides: Sequence[str] = (),
     *,
     limits: Limits = Limits(),
+    fresh: bool = False,
 ) -> "tuple[SearchPlan, list[Preview]]":
     """What `run` would do, and what torch says of each network, the first run's first.
 
@@ -98,10 +88,9 @@ def preview(
     spec = _load(source, overrides)
     prepare_environment()
     folder = storage.find_storage(spec.keys.storage_path)
-    number = storage.next_number(folder, spec.keys.name)
     around = _look_around(spec, folder)
-    planned = resolve_search(
-        spec, look(), storage=folder, number=number, inputs=around.inputs, limits=limits
+    planned = decide_search(
+        spec, look(), storage=folder, inputs=around.inputs, limits=limits, fresh=fresh
     )
     return planned, preview_runs(spec, planned.runs, sources=around.root)
 
@@ -132,27 +121,55 @@ def run(
     spec = _load(source, overrides)
     prepare_environment()
     onlooker = watch or Watch()
-    number = options.run_number if options.in_process else None
     kept = storage.find_storage(spec.keys.storage_path)
     if options.limits.fast_dev_run:
-        return _try_quickly(spec, options, number, onlooker, _look_around(spec, kept))
+        return _try_quickly(spec, options, onlooker, _look_around(spec, kept))
     storage.check_storage(kept)
     close_orphans(kept)
-    execution = Execution(
+    training = Execution(
         spec,
         kept,
         around=_look_around(spec, kept),
-        limits=options.limits,
-        only_run=number,
+        options=options,
         watch=onlooker,
     )
-    return execution.execute(keep=True)
+    return training.execute(keep=True)
+
+
+def resume(
+    label: str, *, storage_path: str | None = None, watch: Watch | None = None
+) -> SearchRecord:
+    """Go on with a search that was interrupted, or of which runs failed, as it was recorded.
+
+    Finished runs are kept, interrupted ones go on from their last checkpoints, the rest begins.
+
+    Args:
+        label: `NAME`, its latest search, or `NAME#3`.
+        storage_path: Where the records are; ORCHESTRATOR_STORAGE or `./runs` by default.
+        watch: Somebody who looks on; nobody by default.
+
+    Returns:
+        What happened, before the interruption too.
+
+    Raises:
+        RecordError: There is no such search, or what is left would be other numbers.
+        InfeasibleError: The machines cannot do it.
+        KeyboardInterrupt: Ctrl-C; what was done is recorded.
+    """
+    from orchestrator.launch.cluster import look
+
+    prepare_environment()
+    folder = storage.find_storage(storage_path)
+    storage.check_storage(folder)
+    close_orphans(folder)
+    cluster = look()
+    plan = reopen_search(label, cluster, storage=folder)
+    return execution.resume(plan, cluster, watch or Watch())
 
 
 def _try_quickly(
     spec: ExperimentSpec,
     options: RunOptions,
-    number: int | None,
     watch: Watch,
     around: Surroundings,
 ) -> SearchRecord:
@@ -166,8 +183,7 @@ def _try_quickly(
             spec,
             folder,
             around=around,
-            limits=options.limits,
-            only_run=number,
+            options=options,
             watch=watch,
         ).execute(keep=False)
         failed = any(run.traceback for run in record.runs)

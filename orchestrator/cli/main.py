@@ -13,6 +13,7 @@ _COMMANDS = (
     "check-data",
     "fetch",
     "run",
+    "resume",
     "plan",
     "validate",
     "summary",

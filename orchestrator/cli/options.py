@@ -16,6 +16,13 @@ storage = click.option(
 )
 
 
+fresh = click.option(
+    "--fresh",
+    is_flag=True,
+    help="Train everything under a new number, also what is there already or was interrupted.",
+)
+
+
 class LimitsCommand(click.Command):
     """Reads `--fast-dev-run SPEC` as it is meant: the number is optional, SPEC is none."""
 

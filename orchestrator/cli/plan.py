@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @options.spec
 @options.overrides
 @options.limits
+@options.fresh
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the whole plan, every value of it."
 )
@@ -27,6 +28,7 @@ def command(
     overrides: tuple[str, ...],
     fast_dev_run: int | None,
     overfit_batches: int | None,
+    fresh: bool,
     as_json: bool,
 ) -> None:
     r"""Show what `run` would do: settings, seeds, runs, lanes, devices, folders; start nothing.
@@ -36,7 +38,7 @@ def command(
       orchestrator plan experiments/digits-label-smoothing.yaml search.seeds=10
     """
     limits = api.Limits(fast_dev_run=fast_dev_run, overfit_batches=overfit_batches)
-    show_plan(*api.preview(spec, overrides, limits=limits), as_json=as_json)
+    show_plan(*api.preview(spec, overrides, limits=limits, fresh=fresh), as_json=as_json)
 
 
 def show_plan(plan: SearchPlan, previews: "Sequence[Preview]", *, as_json: bool) -> None:

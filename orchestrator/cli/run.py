@@ -8,9 +8,7 @@ from orchestrator import api
 from orchestrator.cli import options
 from orchestrator.cli.interrupt import second_interrupt_ends_at_once
 from orchestrator.cli.plan import show_plan
-from orchestrator.cli.screen import Screen
-
-SOME_FAILED = 5
+from orchestrator.cli.screen import Screen, exit_status
 
 
 @click.command(name="run", cls=options.LimitsCommand)
@@ -34,11 +32,13 @@ SOME_FAILED = 5
     default=1,
     help="Which run --in-process trains, as `plan` numbers them; the first by default.",
 )
+@options.fresh
 def command(
     spec: str,
     overrides: tuple[str, ...],
     fast_dev_run: int | None,
     overfit_batches: int | None,
+    fresh: bool,
     dry_run: bool,
     as_json: bool,
     in_process: bool,
@@ -47,7 +47,9 @@ def command(
     r"""Train everything that SPEC asks for, record it in MLflow, and compare it.
 
     Keys of the file can be replaced on the command line: KEY=VALUE, the value as YAML.
-    Ctrl-C stops soon and keeps what was done; a second one ends at once.
+    Runs that are there already, with the same numbers, are not trained again, and a search that
+    was interrupted goes on. Ctrl-C stops soon and keeps what was done; a second one ends at
+    once.
 
     \b
     Examples:
@@ -64,10 +66,12 @@ def command(
         raise click.UsageError("--in-process trains; it does not go with --dry-run")
     limits = api.Limits(fast_dev_run=fast_dev_run, overfit_batches=overfit_batches)
     if dry_run:
-        show_plan(*api.preview(spec, overrides, limits=limits), as_json=as_json)
+        planned = api.preview(spec, overrides, limits=limits, fresh=fresh)
+        show_plan(*planned, as_json=as_json)
         return 0
-    asked = api.RunOptions(limits=limits, in_process=in_process, run_number=run_number)
+    asked = api.RunOptions(
+        limits=limits, in_process=in_process, run_number=run_number, fresh=fresh
+    )
     with second_interrupt_ends_at_once(), closing(Screen()) as screen:
         record = api.run(spec, overrides, options=asked, watch=screen)
-    api.raise_for_failures(record)
-    return SOME_FAILED if any(run.status == "failed" for run in record.runs) else 0
+    return exit_status(record)

@@ -6,16 +6,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import click
 from rich.console import Console
 from rich.live import Live
 
+from orchestrator.api import raise_for_failures
 from orchestrator.cli.answer import show_answer, terminal_width
 from orchestrator.cli.program import word_command
 from orchestrator.cli.progress import ProgressView, plain_lines
 from orchestrator.comparison.summary import SearchSummary
-from orchestrator.execution import PICTURE, Watch
+from orchestrator.driving import PICTURE, Watch
 from orchestrator.launch.run import LOGS, RAY_FOLDER
 from orchestrator.planning.describe import describe_plan
 from orchestrator.planning.search_plan import SearchPlan
@@ -33,6 +35,19 @@ def _unread_if_closed() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+SOME_FAILED: Final = 5
+
+
+def exit_status(record: SearchRecord) -> int:
+    """0, or 5 where some runs failed.
+
+    Raises:
+        TrainingError: All of them did.
+    """
+    raise_for_failures(record)
+    return SOME_FAILED if any(run.status == "failed" for run in record.runs) else 0
+
+
 class Screen(Watch):
     """Shows a search as it goes; a `Watch`."""
 
@@ -48,13 +63,13 @@ class Screen(Watch):
         """Print the plan and open the live view."""
         click.echo(describe_plan(plan, network=network, width=terminal_width()))
         click.echo()
-        if self._console.is_terminal:
+        if self._console.is_terminal and plan.missing:
             self._live = Live(
                 self._view, console=self._console, refresh_per_second=4, transient=True
             )
             self._live.start()
         else:
-            click.echo("starting")
+            click.echo("starting" if plan.missing else "nothing to train")
 
     @_unread_if_closed()
     def progressed(self, history: SearchHistory) -> None:
@@ -102,6 +117,8 @@ class Screen(Watch):
             )
         command, where = word_command(), _word_storage(record)
         click.echo(f"MLflow    {command} ui {record.label}{where}")
+        if any(run.status != "finished" for run in record.runs):
+            click.echo(f"go on     {command} resume {record.label}{where}")
         click.echo(f"again     {command} compare {record.label}{where}")
         click.echo(f"took      {time.monotonic() - self._began:.0f} s")
 

@@ -1,16 +1,42 @@
 """What the broker keeps of every run and every lane."""
 
 import asyncio
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
+from orchestrator.errors import InfeasibleError
 from orchestrator.planning.run_plan import RunPlan
+from orchestrator.tracking import journal
 
 MAX_CHARGES: Final = 3
 """Deaths of its own lane after which a run is given up; also deaths of a lane that cannot even
 begin, after which the search is."""
 
 Ending = dict[str, Any]
+
+
+class Recorder:
+    """Writes the journal for as long as there is a disk.
+
+    Args:
+        folder: The search's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._journal = journal.Journal(folder)
+        self._lost = ""
+
+    def write(self, kind: str, **values: Any) -> str:  # noqa: ANN401  JSON holds anything
+        """Append an entry; why none can be written any more, empty while all is well."""
+        if not self._lost:
+            try:
+                self._journal.append(kind, **values)
+            except InfeasibleError as error:
+                self._lost = str(error)
+        return self._lost
 
 
 @dataclass
@@ -22,6 +48,52 @@ class RunBook:
     attempts: int = 0
     charges: int = 0
     started: float = 0.0
+
+
+class Queue:
+    """The runs that were submitted, and which of them wait."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, RunBook] = {}
+        self._waiting: deque[str] = deque()
+        self._settled: dict[str, Ending] = {}
+
+    def settle(self, endings: Mapping[str, Ending]) -> None:
+        """Know runs that need not be trained, by the endings that they have had."""
+        self._settled.update(endings)
+
+    def submit(self, plan: RunPlan) -> RunBook:
+        """Add a run; one that is known already is only returned."""
+        if plan.run_id not in self.runs:
+            run = self.runs[plan.run_id] = RunBook(
+                plan, asyncio.get_running_loop().create_future()
+            )
+            if plan.run_id in self._settled:
+                run.ending.set_result(self._settled[plan.run_id])
+            else:
+                self._waiting.append(plan.run_id)
+        return self.runs[plan.run_id]
+
+    def __bool__(self) -> bool:
+        """Whether a run waits."""
+        return bool(self._waiting)
+
+    def __iter__(self) -> Iterator[str]:
+        """The runs that wait, as they are now."""
+        return iter(list(self._waiting))
+
+    def take(self) -> RunBook:
+        """The next run."""
+        return self.runs[self._waiting.popleft()]
+
+    def put_back(self, run_id: str) -> None:
+        """Let a run be the next one."""
+        self._waiting.appendleft(run_id)
+
+    def drop(self, run_id: str) -> None:
+        """A run waits no more."""
+        if run_id in self._waiting:
+            self._waiting.remove(run_id)
 
 
 @dataclass

@@ -8,13 +8,11 @@ that died, and a run is given up at its third charge.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import InfeasibleError
-from orchestrator.launch.books import MAX_CHARGES, Ending, LaneBook, RunBook
+from orchestrator.launch.books import MAX_CHARGES, Ending, LaneBook, Queue, Recorder
 from orchestrator.planning.run_plan import Assignment, RunPlan
 from orchestrator.tracking import journal
 
@@ -28,16 +26,15 @@ class Broker:
     """
 
     def __init__(self, folder: str, lanes: Sequence[str]) -> None:
-        self._journal = journal.Journal(Path(folder))
-        self._runs: dict[str, RunBook] = {}
-        self._queue: deque[str] = deque()
+        self._recorder = Recorder(Path(folder))
+        self._queue = Queue()
+        self._runs = self._queue.runs
         self._lanes = {lane: LaneBook() for lane in lanes}
         self._changed = asyncio.Condition()
         self._stopping = asyncio.Event()
         self._training = asyncio.Event()
         self._closed = False
         self._failure = ""
-        self._lost = False
 
     # What the driver and Tune's clients ask
 
@@ -50,18 +47,15 @@ class Broker:
         Returns:
             The endings in the order of the plans: `status`, `metrics`, `error`, ….
         """
-        loop = asyncio.get_running_loop()
-        runs = []
-        for values in plans:
-            plan = RunPlan.from_json(values)
-            if plan.run_id not in self._runs:
-                self._runs[plan.run_id] = RunBook(plan, loop.create_future())
-                self._queue.append(plan.run_id)
-            runs.append(self._runs[plan.run_id])
+        runs = [self._queue.submit(RunPlan.from_json(values)) for values in plans]
         if self._stopping.is_set() or self._failure:
             self._end_waiting()
         await self._notify()
         return list(await asyncio.gather(*(asyncio.shield(run.ending) for run in runs)))
+
+    async def settle(self, endings: Mapping[str, Ending]) -> None:
+        """Know runs that need not be trained, by the endings that they have had."""
+        self._queue.settle(endings)
 
     async def wait_for_training(self) -> None:
         """Return once a run has reported its first epoch, or has ended."""
@@ -130,6 +124,13 @@ class Broker:
         self._training.set()
         return "stop" if self._stopping.is_set() else "continue"
 
+    async def note(
+        self, lane: str, generation: str, run_id: str, note: Mapping[str, Any]
+    ) -> None:
+        """Keep what else there is to say of a run, such as where it went on from."""
+        if not self._is_stale(lane, generation, run_id):
+            self._write(journal.NOTE, run=run_id, **note)
+
     async def finish(self, lane: str, generation: str, run_id: str, ending: Ending) -> None:
         """A lane is done with a run, one way or the other."""
         if self._is_stale(lane, generation, run_id):
@@ -193,11 +194,11 @@ class Broker:
         elif self._stopping.is_set():
             self._end(interrupted, status="stopped", error="stopped before it had finished")
         else:
-            self._queue.appendleft(interrupted)
+            self._queue.put_back(interrupted)
 
     def _assign(self, lane: str, here: LaneBook) -> str:
-        run_id = self._queue.popleft()
-        run = self._runs[run_id]
+        run = self._queue.take()
+        run_id = run.plan.run_id
         run.attempts += 1
         run.started = time.time()
         here.current = run_id
@@ -210,8 +211,7 @@ class Broker:
         run = self._runs[run_id]
         if run.ending.done():
             return
-        if run_id in self._queue:
-            self._queue.remove(run_id)
+        self._queue.drop(run_id)
         for lane in self._lanes.values():
             if lane.current == run_id:
                 lane.current = None
@@ -228,7 +228,7 @@ class Broker:
 
     def _end_waiting(self) -> None:
         failed = self._failure
-        for run_id in list(self._queue):
+        for run_id in self._queue:
             if failed:
                 self._end(run_id, status="failed", error=failed)
             else:
@@ -236,14 +236,11 @@ class Broker:
 
     def _write(self, kind: str, **values: Any) -> None:  # noqa: ANN401
         """Journal an entry; without a disk nothing more can count, and all ends."""
-        if self._lost:
-            return
-        try:
-            self._journal.append(kind, **values)
-        except InfeasibleError as error:
-            self._lost, self._failure = True, str(error)
+        lost = self._recorder.write(kind, **values)
+        if lost and not self._failure:
+            self._failure = lost
             self._stopping.set()
-            self._end_all(status="failed", error=self._failure)
+            self._end_all(status="failed", error=lost)
 
     async def _notify(self) -> None:
         async with self._changed:

@@ -44,12 +44,7 @@ def train_here(
     )
     started = time.time()
 
-    def report(epoch: int, metrics: Mapping[str, float]) -> Verdict:
-        book.append(journal.EPOCH, run=plan.run_id, epoch=epoch, metrics=dict(metrics))
-        tick()
-        return "continue"
-
-    context = WorkerContext(rank=0, world_size=1, device=device, report=report)
+    context = _build_context(plan, book, tick, device)
     book.append(journal.LANE, lane=_LANE, facts=describe_device(device))
     book.append(journal.START, run=plan.run_id, lane=_LANE, attempt=1)
     try:
@@ -68,6 +63,23 @@ def train_here(
     )
     tick()
     return True
+
+
+def _build_context(
+    plan: RunPlan, book: journal.Journal, tick: Callable[[], None], device: torch.device
+) -> WorkerContext:
+    def report(epoch: int, metrics: Mapping[str, float]) -> Verdict:
+        book.append(journal.EPOCH, run=plan.run_id, epoch=epoch, metrics=dict(metrics))
+        tick()
+        return "continue"
+
+    return WorkerContext(
+        rank=0,
+        world_size=1,
+        device=device,
+        report=report,
+        note=lambda note: book.append(journal.NOTE, run=plan.run_id, **note),
+    )
 
 
 def _end(book: journal.Journal, run_id: str, started: float, **ending: object) -> None:

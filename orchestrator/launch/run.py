@@ -2,11 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.errors import TrainingError
 from orchestrator.launch.cluster import running_ray
@@ -33,6 +33,8 @@ class Launched:
     plan: SearchPlan
     broker: "BrokerHandle"
     lanes: "Lanes"
+    endings: Mapping[str, Mapping[str, Any]]
+    """Of the runs that need not be trained."""
     _failures: list[BaseException] = field(default_factory=list)
     _stopping: bool = False
 
@@ -64,6 +66,7 @@ class Launched:
 
     def _submit(self) -> None:
         try:
+            self.broker.ask("settle", dict(self.endings))
             if self.plan.is_search:
                 self._begin_early()
                 if self._stopping:
@@ -85,14 +88,23 @@ class Launched:
         Tune's import and processes would take the lanes' CPUs just when these start. Its
         clients submit the same runs again, and are given the same endings.
         """
-        first = [run.to_json() for index in (0, 1) for run in self.plan.runs_of(index)]
+        count = 2 * len(self.plan.seeds)
+        first = [run.to_json() for run in self.plan.missing[:count]]
         self.broker.actor.train.remote(first)
         self.broker.ask("wait_for_training")
 
 
 @contextmanager
-def launch(plan: SearchPlan, cluster: Cluster) -> Iterator[Launched]:
-    """Start Ray, the broker and the lanes of a plan; all of it ends with the block."""
+def launch(
+    plan: SearchPlan, cluster: Cluster, endings: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Launched]:
+    """Start Ray, the broker and the lanes of a plan; all of it ends with the block.
+
+    Args:
+        plan: The search.
+        cluster: What the machines offer.
+        endings: Of the runs that need not be trained.
+    """
     folder = plan.folder / RAY_FOLDER
     import ray  # noqa: F401  before the thread below, which imports parts of it
 
@@ -106,7 +118,7 @@ def launch(plan: SearchPlan, cluster: Cluster) -> Iterator[Launched]:
         broker = start_broker(plan.folder, plan.lanes)
         lanes = Lanes(plan.lanes, broker, folder=folder, joined=bool(cluster.address))
         try:
-            yield Launched(plan=plan, broker=broker, lanes=lanes)
+            yield Launched(plan=plan, broker=broker, lanes=lanes, endings=endings)
         finally:
             broker.tell("close", timeout_s=_FAREWELL_S)
             lanes.join(timeout_s=_FAREWELL_S)

@@ -101,6 +101,7 @@ class _Worker:
             device=self._device,
             report=report,
             stop_requested=self._stop.is_set,
+            note=lambda note: self._tell("note", run_id, dict(note)),
         )
         try:
             result = train(assignment, context)

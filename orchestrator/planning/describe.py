@@ -1,6 +1,7 @@
 """A plan as the text that `orchestrator plan` prints, and that opens every run."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from orchestrator.planning.cluster import word_count
@@ -94,7 +95,18 @@ def _seeds(plan: SearchPlan) -> str:
 
 def _runs(plan: SearchPlan) -> str:
     runs = len(plan.runs)
-    return f"{runs}, {plan.lanes.lanes} at a time" if runs > 1 else "1"
+    text = f"{runs}, {plan.lanes.lanes} at a time" if runs > 1 else "1"
+    if not plan.done:
+        return f"{text}; goes on where it was interrupted" if plan.continues else text
+    missing = len(plan.missing)
+    left = f"{missing} to train, {plan.lanes.lanes} at a time" if missing else "none to train"
+    return f"{runs}, {len(plan.done)} of them done ({', '.join(_word_done(plan))}); {left}"
+
+
+def _word_done(plan: SearchPlan) -> list[str]:
+    """In which searches, and how many: `30 in digits#1`."""
+    labels = Counter("#".join(source.split("/")[:2]) for source in plan.done.values())
+    return [f"{count} in {label}" for label, count in labels.items()]
 
 
 def _lanes(plan: SearchPlan) -> str:

@@ -23,19 +23,30 @@ _LIBRARIES: Final = ("torch", "torchvision", "numpy")
 _CUDA: Final = re.compile(r"^cuda\b[^=]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
 
 
-def fingerprint_run(numbers: Numbers, *, select: str, metric: str, maximize: bool) -> str:
-    """The fingerprint of a run, 64 hexadecimal digits.
+def fingerprint_run(
+    numbers: Numbers, *, select: str, metric: str, maximize: bool
+) -> tuple[str, str]:
+    """The fingerprint of a run, and its lineage: that of its like of any number of epochs.
 
     Args:
         numbers: All that can change a weight.
         select: Which epoch counts.
         metric: What decides it, under `best`.
         maximize: Whether more of it is better.
+
+    Returns:
+        64 hexadecimal digits each.
     """
     counted = [select, metric, maximize] if select == "best" else [select]
-    parts = [_without_paths(asdict(numbers)), counted, describe_environment()]
-    text = json.dumps(parts, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    plain = _without_paths(asdict(numbers))
+    endless = {**plain, "training": {**plain["training"], "epochs": 0}}
+    first, second = (
+        hashlib.sha256(
+            json.dumps([part, counted, describe_environment()], sort_keys=True).encode()
+        ).hexdigest()
+        for part in (plain, endless)
+    )
+    return first, second
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from orchestrator.planning.checks import check_settings
 from orchestrator.planning.cluster import Cluster, word_count
 from orchestrator.planning.data_numbers import choose_cache
 from orchestrator.planning.facts import Inputs
-from orchestrator.planning.fingerprint import fingerprint_run
+from orchestrator.planning.fingerprint import describe_environment, fingerprint_run
 from orchestrator.planning.names import name_runs
 from orchestrator.planning.notes import list_notes
 from orchestrator.planning.numbers import Limits, identify_network, resolve_numbers
@@ -95,10 +95,11 @@ def _assemble(
         seeds=seeds,
         runs=runs,
         lanes=lanes,
-        cluster_text=_describe_cluster(cluster),
+        cluster_text=describe_cluster(cluster),
         caveat=confounded_reason(spec.spaces, metric),
         notes=(*spec.notes, *notes),
         spec_text=spec.text,
+        environment=describe_environment(),
     )
 
 
@@ -138,7 +139,9 @@ def _resolve_run(
 ) -> RunPlan:
     select, metric = keys.training.select, keys.search.metric
     maximize = METRICS[metric].maximize
-    fingerprint = fingerprint_run(numbers, select=select, metric=metric, maximize=maximize)
+    digests = fingerprint_run(numbers, select=select, metric=metric, maximize=maximize)
+    # A quick try is no result that another search might take for its own.
+    fingerprint, lineage = ("", "") if numbers.limit_batches else digests
     return RunPlan(
         run_id=run_id,
         setting=setting,
@@ -147,8 +150,8 @@ def _resolve_run(
         maximize=maximize,
         numbers=numbers,
         place=place,
-        # A quick try is no result that another search might take for its own.
-        fingerprint="" if numbers.limit_batches else fingerprint,
+        fingerprint=fingerprint,
+        lineage=lineage,
     )
 
 
@@ -191,7 +194,8 @@ _DETERMINISTIC: Final[dict[bool | str, Literal["true", "warn", "false"]]] = {
 }
 
 
-def _describe_cluster(cluster: Cluster) -> str:
+def describe_cluster(cluster: Cluster) -> str:
+    """Which machines a plan is made for, in words."""
     if cluster.address:
         machines = f"Ray at {cluster.address}: {word_count(len(cluster.nodes), 'node')}"
     else:

@@ -9,9 +9,9 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
+from orchestrator.planning.plain import build_plan
 from orchestrator.planning.section_plans import (
     DataPlan,
     FineTunePlan,
@@ -108,6 +108,8 @@ class RunPlan:
     place: Place
     fingerprint: str = ""
     """Digest of all that decides the numbers; empty where nothing shall be found by it."""
+    lineage: str = ""
+    """The same, whatever the number of epochs: runs that one could go on from share it."""
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values."""
@@ -120,7 +122,7 @@ class RunPlan:
         Raises:
             TypeError: A field is missing or unknown: the two sides run different code.
         """
-        plan: RunPlan = _build(cls, values)
+        plan: RunPlan = build_plan(cls, values)
         return plan
 
 
@@ -141,26 +143,3 @@ class Assignment:
         """The assignment that `to_json` wrote."""
         values = json.loads(text)
         return cls(plan=RunPlan.from_json(values["plan"]), attempt=values["attempt"])
-
-
-def _build(cls: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401  any of the plans
-    hints = get_type_hints(cls)
-    return cls(**{key: _build_value(hints.get(key), value) for key, value in values.items()})
-
-
-def _build_value(hint: Any, value: Any) -> Any:  # noqa: ANN401
-    """The value that JSON made of a field: tuples had become lists, plans maps."""
-    if get_origin(hint) in (Union, UnionType):
-        fitting = [part for part in get_args(hint) if _fits(part, value)]
-        return _build_value(fitting[0], value) if fitting else value
-    if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
-        return _build(hint, value)
-    if isinstance(value, list) and get_origin(hint) is tuple:
-        return tuple(_build_value(get_args(hint)[0], item) for item in value)
-    return value
-
-
-def _fits(hint: Any, value: object) -> bool:  # noqa: ANN401
-    if isinstance(value, Mapping):
-        return dataclasses.is_dataclass(hint)
-    return isinstance(value, list) and get_origin(hint) is tuple

@@ -1,12 +1,13 @@
 """One search, decided: its settings, its runs, its lanes and where everything goes."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.errors import InfeasibleError, SpecError
 from orchestrator.planning.placement import LanePlan
+from orchestrator.planning.plain import build_plan
 from orchestrator.planning.run_plan import RunPlan, Scalar
 
 
@@ -38,6 +39,13 @@ class SearchPlan:
     """What to tell the user before anything starts."""
     spec_text: str
     """The spec as one YAML text, kept with the records; it loads as the same spec."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What computes the runs: versions, and a digest of the source that trains."""
+    done: Mapping[str, str] = field(default_factory=dict)
+    """Id of each run that need not be trained to that of the run that its results are of: its
+    own where this search has trained it before."""
+    continues: bool = False
+    """Whether a search that was interrupted goes on under its number."""
 
     @property
     def is_search(self) -> bool:
@@ -49,11 +57,26 @@ class SearchPlan:
         count = len(self.seeds)
         return self.runs[index * count : (index + 1) * count]
 
+    @property
+    def missing(self) -> tuple[RunPlan, ...]:
+        """The runs that are to be trained."""
+        return tuple(run for run in self.runs if run.run_id not in self.done)
+
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values."""
         values = asdict(self)
         values["folder"] = str(self.folder)
         return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "SearchPlan":
+        """The plan that `to_json` wrote.
+
+        Raises:
+            TypeError: A field is missing or unknown: another version wrote it.
+        """
+        plan: SearchPlan = build_plan(cls, {**values, "folder": Path(values["folder"])})
+        return plan
 
 
 def pick_run(plan: SearchPlan, number: int) -> SearchPlan:

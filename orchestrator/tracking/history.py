@@ -32,6 +32,8 @@ class RunState:
     first_reports: list[tuple[float, Mapping[str, float]]] = field(default_factory=list)
     """Every epoch's first report, whichever attempt made it, and its time: what may be written
     where nothing can be taken back."""
+    notes: list[Mapping[str, Any]] = field(default_factory=list)
+    """What else was said of the run, such as where it went on from."""
     ending: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -58,6 +60,14 @@ class RunState:
         self.times.append(when)
         if epoch > len(self.first_reports):
             self.first_reports.append((when, self.history[-1]))
+
+    def take_note(self, note: Mapping[str, Any]) -> None:
+        """Add what else was said; an attempt that goes on has the epochs before it."""
+        self.notes.append(note)
+        if note["note"] in ("resumed", "reused"):
+            self.history, self.times = [], []
+            for epoch, metrics in enumerate(note["history"], start=1):
+                self.take_report(note["t"], epoch, metrics)
 
     def to_record(self, run_id: str) -> RunRecord:
         """The run as a frozen value."""
@@ -92,6 +102,8 @@ class SearchHistory:
         self.lane_facts: dict[str, Mapping[str, Any]] = {}
         """Lane to what is known of its processes: host, device, versions."""
         self.started = 0.0
+        self.begun: tuple[Mapping[str, Any], float] = {}, 0.0
+        """Owner and time of the first beginning, before any interruption."""
         self.runs: dict[str, RunState] = {}
         self.lanes: dict[str, str] = {}
         """Lane to the run that it trains, empty while it waits."""
@@ -138,30 +150,51 @@ class SearchHistory:
     def _apply(self, entry: journal.Entry) -> None:
         kind = entry["kind"]
         if kind == journal.SEARCH:
-            self.plan, self.owner, self.started = entry["plan"], entry["owner"], entry["t"]
-            self.facts = entry["facts"]
-            self.runs = {run["run_id"]: RunState(run) for run in entry["plan"]["runs"]}
+            self._begin(entry)
         elif kind == journal.LANE:
             self.lanes[entry["lane"]] = ""
             self.lane_facts[entry["lane"]] = entry["facts"]
             shared = {key: v for key, v in entry["facts"].items() if key in _SHARED_FACTS}
             self.facts = {**self.facts, **shared}
-        elif kind == journal.START:
-            run = self.runs[entry["run"]]
+        elif kind == journal.CLOSE:
+            self.status = entry["status"]
+        elif kind == journal.ANSWER:
+            self.answer = entry
+        else:
+            self._apply_to_run(kind, entry, self.runs[entry["run"]])
+
+    def _apply_to_run(self, kind: str, entry: journal.Entry, run: RunState) -> None:
+        if kind == journal.START:
             run.status, run.lane, run.attempt = "running", entry["lane"], entry["attempt"]
             run.started = run.started or entry["t"]
             run.history, run.times = [], []
             self.lanes[entry["lane"]] = entry["run"]
         elif kind == journal.EPOCH:
-            self.runs[entry["run"]].take_report(entry["t"], entry["epoch"], entry["metrics"])
+            run.take_report(entry["t"], entry["epoch"], entry["metrics"])
+        elif kind == journal.NOTE:
+            run.take_note(entry)
         elif kind == journal.END:
-            run = self.runs[entry["run"]]
             run.status, run.ending, run.ended = entry["status"], entry, entry["t"]
             self.lanes = {k: "" if v == entry["run"] else v for k, v in self.lanes.items()}
-        elif kind == journal.CLOSE:
-            self.status = entry["status"]
-        elif kind == journal.ANSWER:
-            self.answer = entry
+
+    def _begin(self, entry: journal.Entry) -> None:
+        """A search begins, or goes on after an interruption."""
+        self.plan, self.owner, self.started = entry["plan"], entry["owner"], entry["t"]
+        self.facts = entry["facts"]
+        self.begun = self.begun if self.begun[1] else (self.owner, self.started)
+        self.status, self.answer, self.lanes = "running", {}, {}
+        self.runs = {
+            run["run_id"]: self._go_on(run["run_id"], run) for run in entry["plan"]["runs"]
+        }
+
+    def _go_on(self, run_id: str, plan: Mapping[str, Any]) -> RunState:
+        """A run of a search that begins, or goes on: what has finished stays as it is."""
+        known = self.runs.get(run_id)
+        if known is None:
+            return RunState(plan)
+        if known.status != "finished":
+            known.plan, known.status, known.ending = plan, "waiting", {}
+        return known
 
 
 def _word_limits(plan: Mapping[str, Any]) -> str:

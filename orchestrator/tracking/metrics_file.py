@@ -14,7 +14,8 @@ FILE_NAME = "metrics.csv"
 def append_metrics(history: SearchHistory, entries: list[journal.Entry]) -> None:
     """Write the epochs among these entries to their runs' files.
 
-    A run that begins again, after its lane died, begins its file again.
+    A run that begins again, after its lane died, begins its file again, with the epochs that it
+    need not train again.
 
     Args:
         history: Has taken in the entries.
@@ -26,6 +27,11 @@ def append_metrics(history: SearchHistory, entries: list[journal.Entry]) -> None
     for entry in entries:
         if entry["kind"] == journal.START:
             _path(history, entry["run"]).unlink(missing_ok=True)
+        elif entry["kind"] == journal.NOTE and entry["note"] == "resumed":
+            path = _path(history, entry["run"])
+            with writing(path):
+                for epoch, metrics in enumerate(entry["history"], start=1):
+                    _append(path, {"epoch": epoch, **metrics})
         elif entry["kind"] == journal.EPOCH:
             path = _path(history, entry["run"])
             with writing(path):

@@ -20,6 +20,13 @@ def read_ids(folder: Path) -> Mapping[str, Any] | None:
     return values
 
 
+def mark_incomplete(folder: Path) -> None:
+    """A search that was whole in MLflow goes on: let nobody take it for complete."""
+    values = read_ids(folder)
+    if values is not None:
+        write_ids(folder, {**values, "complete": False})
+
+
 def write_ids(folder: Path, values: Mapping[str, Any]) -> None:
     """Write the file in one step; `values` as `read_ids` returns them."""
     path = folder / IDS_FILE

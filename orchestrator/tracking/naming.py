@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.planning.names import name_setting, word_setting, word_value
@@ -26,6 +27,16 @@ def setting_tags(run: RunState) -> dict[str, str]:
         **{key: word_value(value) for key, value in run.setting.items()},
         "orchestrator.setting": name_setting(run.setting),
         "orchestrator.seed": str(run.seed),
+    }
+
+
+def link_tags(run: RunState) -> dict[str, str]:
+    """The run that this one's results are of, or that it goes on from."""
+    reused = [note["run_id"] for note in run.notes if note["note"] == "reused"]
+    shorter = run.plan["place"].get("extends", "")
+    return {
+        **({"orchestrator.reused": reused[-1]} if reused else {}),
+        **({"orchestrator.extends": "/".join(Path(shorter).parts[-3:])} if shorter else {}),
     }
 
 

@@ -44,6 +44,14 @@ def own(folder: Path) -> Iterator[bool]:
             yield True
 
 
+def is_owned(folder: Path) -> bool:
+    """Whether somebody drives a search at this moment."""
+    if not (folder / LOCK_NAME).exists():
+        return False
+    with own(folder) as is_ours:
+        return not is_ours
+
+
 def is_in_reach(owner: Mapping[str, Any]) -> bool:
     """Whether the lock tells of that owner: not every shared disk passes locks on."""
     here = describe_owner()

@@ -5,25 +5,30 @@ batches. Runs are found by tags that are ours, times and steps come from the jou
 drops a value that it has already: replaying from the beginning changes nothing.
 """
 
-import hashlib
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.tracking.history import RunState, SearchHistory
 from orchestrator.tracking.mlflow_ids import write_ids
-from orchestrator.tracking.naming import child_name, flatten_plan, search_tags, setting_tags
+from orchestrator.tracking.mlflow_runs import (
+    RUN_ID_TAG,
+    create_run,
+    create_search,
+    find_experiment,
+    find_runs,
+    label_of,
+    milliseconds,
+)
+from orchestrator.tracking.naming import child_name, flatten_plan, search_tags
 from orchestrator.tracking.saved_view import view_tag
-from orchestrator.tracking.store import artifact_folder, log_batches, open_store
+from orchestrator.tracking.store import log_batches, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import RunTag
+    from mlflow.entities import Run, RunTag
 
-RUN_ID_TAG: Final = "orchestrator.run_id"
-JOURNAL_TAG: Final = "orchestrator.journal"
 _STATUS: Final = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 
 
@@ -46,6 +51,8 @@ class Replay:
         self._begun: set[str] = set()
         """Run ids of which the parameters are written, and the search's label."""
         self._ended: set[str] = set()
+        self._killed: set[str] = set()
+        """Those that MLflow takes for ended, though they go on."""
         self._artifacts_written = False
 
     def step(self) -> bool:
@@ -57,12 +64,12 @@ class Replay:
         if not any(run.history or run.ending for run in self._history.runs.values()):
             return False
         client = self._connect()
-        label, known = _label(self._history.plan), len(self._ids)
+        label, known = label_of(self._history.plan), len(self._ids)
         if label not in self._begun:
             self._begin_search(client, label)
         for run_id, run in self._history.runs.items():
             # A run that was never begun has nothing to show.
-            if run.attempt and run_id not in self._ended:
+            if (run.attempt or run.notes) and run_id not in self._ended:
                 self._write_run(client, run_id, run)
         if len(self._ids) > known:
             # Who looks while it goes on shall find what there is.
@@ -79,65 +86,61 @@ class Replay:
     def _connect(self) -> "MlflowClient":
         if self._client is None:
             client = open_store(self._history.plan["store_uri"])
-            self._experiment = _find_experiment(client, self._history.plan)
-            label = _label(self._history.plan)
-            for run in client.search_runs(
-                [self._experiment],
-                f"tags.`orchestrator.search` = '{label}' and tags.`{JOURNAL_TAG}` = "
-                f"'{self._journal_id()}'",
-                max_results=50_000,
-            ):
-                self._ids[run.data.tags[RUN_ID_TAG]] = run.info.run_id
+            self._experiment = find_experiment(client, self._history.plan)
+            for run in find_runs(client, self._experiment, self._history):
+                self._take_up(run)
             self._client = client
         return self._client
 
-    def _journal_id(self) -> str:
-        """Tells a search from one of the same label whose folder lies elsewhere or is gone."""
-        begun = [self._history.owner, self._history.started]
-        return hashlib.sha256(json.dumps(begun, sort_keys=True).encode()).hexdigest()[:16]
+    def _take_up(self, run: "Run") -> None:
+        """Go on with a run that an earlier replay has begun."""
+        run_id = run.data.tags[RUN_ID_TAG]
+        self._ids[run_id] = run.info.run_id
+        ours = self._history.runs.get(run_id)
+        # A parameter is written once for good; all of one run's are one batch after another.
+        if ours is not None and len(run.data.params) >= len(flatten_plan(ours.plan)):
+            self._begun.add(run_id)
+        if run.info.status == "FINISHED" and ours is not None and ours.status == "finished":
+            self._ended.add(run_id)
+        elif run.info.status != "RUNNING":
+            self._killed.add(run_id)
+
+    def _revive(self, client: "MlflowClient", run_id: str) -> None:
+        """Let MLflow know that an interrupted run goes on."""
+        if run_id in self._killed:
+            client.update_run(self._ids[run_id], status="RUNNING")
+            self._killed.remove(run_id)
 
     def _begin_search(self, client: "MlflowClient", label: str) -> None:
         plan = self._history.plan
         if label not in self._ids:
-            self._ids[label] = self._create_search(client, label)
+            self._ids[label] = create_search(client, self._experiment, self._history)
+        self._revive(client, label)
         client.log_text(self._ids[label], plan["spec_text"], "spec.yaml")
         client.log_text(self._ids[label], json.dumps(plan, indent=1), "plan.json")
         client.set_experiment_tag(self._experiment, *view_tag(plan))
         self._begun.add(label)
 
-    def _create_search(self, client: "MlflowClient", label: str) -> str:
-        plan = self._history.plan
-        created = client.create_run(
-            self._experiment,
-            start_time=_milliseconds(self._history.started),
-            run_name=label,
-            tags={
-                RUN_ID_TAG: label,
-                "orchestrator.kind": "search",
-                JOURNAL_TAG: self._journal_id(),
-                "mlflow.note.content": plan["description"],
-                **search_tags(plan, self._history.facts),
-            },
-        )
-        identifier: str = created.info.run_id
-        return identifier
-
     def _write_run(self, client: "MlflowClient", run_id: str, run: RunState) -> None:
         from mlflow.entities import Metric, Param
 
         params: list[Param] = []
+        label = label_of(self._history.plan)
         if run_id not in self._ids:
-            self._ids[run_id] = self._create_run(client, run_id, run)
+            self._ids[run_id] = create_run(
+                client, self._experiment, self._history, run_id, parent=self._ids[label]
+            )
+        self._revive(client, run_id)
         if run_id not in self._begun:
             params = [Param(key, value) for key, value in flatten_plan(run.plan).items()]
         metrics = [
-            Metric(key, value, _milliseconds(when), int(values["epoch"]))
+            Metric(key, value, milliseconds(when), int(values["epoch"]))
             for when, values in run.first_reports[self._epochs.get(run_id, 0) :]
             for key, value in values.items()
             if key != "epoch"
         ]
         metrics += [
-            Metric(f"result/{key.rpartition('/')[2]}", value, _milliseconds(run.ended), 0)
+            Metric(f"result/{key.rpartition('/')[2]}", value, milliseconds(run.ended), 0)
             for key, value in run.ending.get("metrics", {}).items()
         ]
         tags = self._end_tags(run) if run.status in _STATUS else []
@@ -146,24 +149,6 @@ class Replay:
         self._epochs[run_id] = len(run.first_reports)
         if run.status in _STATUS:
             self._end_run(client, run_id, run)
-
-    def _create_run(self, client: "MlflowClient", run_id: str, run: RunState) -> str:
-        plan = self._history.plan
-        created = client.create_run(
-            self._experiment,
-            start_time=_milliseconds(run.started or run.ended),
-            run_name=child_name(run),
-            tags={
-                RUN_ID_TAG: run_id,
-                "orchestrator.kind": "run",
-                JOURNAL_TAG: self._journal_id(),
-                "mlflow.parentRunId": self._ids[_label(plan)],
-                **search_tags(plan, self._history.facts_of(run)),
-                **setting_tags(run),
-            },
-        )
-        identifier: str = created.info.run_id
-        return identifier
 
     def _end_tags(self, run: RunState) -> "list[RunTag]":
         from mlflow.entities import RunTag
@@ -180,11 +165,11 @@ class Replay:
         identifier = self._ids[run_id]
         metric = run.ending.get("metrics", {}).get(self._history.plan["metric"])
         client.update_run(identifier, name=child_name(run, outcome=metric))
-        client.set_terminated(identifier, _STATUS[run.status], _milliseconds(run.ended))
+        client.set_terminated(identifier, _STATUS[run.status], milliseconds(run.ended))
         self._ended.add(run_id)
 
     def _write_end(self, client: "MlflowClient") -> None:
-        label = _label(self._history.plan)
+        label = label_of(self._history.plan)
         identifier = self._ids[label]
         for key, value in search_tags(self._history.plan, self._history.facts).items():
             client.set_tag(identifier, key, value)
@@ -197,7 +182,7 @@ class Replay:
         client.set_terminated(
             identifier,
             _STATUS[self._history.status],
-            _milliseconds(answer.get("t", time.time())),
+            milliseconds(answer.get("t", time.time())),
         )
         self._artifacts_written = bool(answer)
         self._write_ids()
@@ -207,35 +192,7 @@ class Replay:
             "uri": self._history.plan["store_uri"],
             "experiment": self._experiment,
             "complete": self.is_complete,
-            "search": self._ids[_label(self._history.plan)],
+            "search": self._ids[label_of(self._history.plan)],
             "runs": {k: v for k, v in self._ids.items() if k in self._history.runs},
         }
         write_ids(self._folder, values)
-
-
-def _find_experiment(client: "MlflowClient", plan: Mapping[str, Any]) -> str:
-    from mlflow.exceptions import MlflowException
-
-    known = client.get_experiment_by_name(plan["name"])
-    if known is None:
-        artifacts = artifact_folder(plan["store_uri"])
-        location = (artifacts / plan["name"]).as_uri() if artifacts else None
-        try:
-            made: str = client.create_experiment(plan["name"], artifact_location=location)
-        except MlflowException:
-            # Another search of this name was quicker.
-            known = client.get_experiment_by_name(plan["name"])
-        else:
-            return made
-    if known is None:
-        raise ValueError(f"MLflow has no experiment {plan['name']!r} and will not make one")
-    identifier: str = known.experiment_id
-    return identifier
-
-
-def _label(plan: Mapping[str, Any]) -> str:
-    return f"{plan['name']}#{plan['number']}"
-
-
-def _milliseconds(seconds: float) -> int:
-    return int(seconds * 1000)

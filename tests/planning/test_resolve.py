@@ -136,6 +136,7 @@ def test_the_smallest_spec_is_decided_to_the_last_value(make_plan: MakePlan) -> 
             "extends": "",
         },
         "fingerprint": run.fingerprint,
+        "lineage": run.lineage,
     }
     assert re.fullmatch(r"[0-9a-f]{64}", run.fingerprint)
     assert str(plan.folder) == "/data/runs/demo/3"

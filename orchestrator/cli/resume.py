@@ -1,0 +1,29 @@
+"""`orchestrator resume`: go on with a search that was interrupted."""
+
+from contextlib import closing
+
+import click
+
+from orchestrator import api
+from orchestrator.cli import options
+from orchestrator.cli.interrupt import second_interrupt_ends_at_once
+from orchestrator.cli.screen import Screen, exit_status
+
+
+@click.command(name="resume")
+@click.argument("name", metavar="NAME[#NUMBER]")
+@options.storage
+def command(name: str, storage: str | None) -> int:
+    r"""Go on with a recorded search: with what was interrupted, has failed, or is missing.
+
+    Finished runs are kept; interrupted ones go on from their last checkpoints, with the numbers
+    that they would have had. The experiment file is not needed: settings, seeds and the user's
+    own code are those that were recorded.
+
+    \b
+    Example:
+      orchestrator resume digits-label-smoothing
+    """
+    with second_interrupt_ends_at_once(), closing(Screen()) as screen:
+        record = api.resume(name, storage_path=storage, watch=screen)
+    return exit_status(record)

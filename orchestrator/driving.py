@@ -1,0 +1,209 @@
+"""What happens to a plan: journal, lanes, answer, MLflow; and who may look on."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+from uuid import uuid4
+
+from orchestrator.errors import InfeasibleError
+from orchestrator.planning.cluster import Cluster
+from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.tracking import journal
+from orchestrator.tracking.finished import FinishedRuns
+from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.metrics_file import append_metrics
+from orchestrator.tracking.mlflow_ids import mark_incomplete
+from orchestrator.tracking.owner import describe_owner
+from orchestrator.tracking.record import SearchRecord
+from orchestrator.tracking.replay_thread import ReplayThread
+from orchestrator.tracking.writing import writing
+
+if TYPE_CHECKING:
+    from orchestrator.comparison.summary import SearchSummary
+
+_OWN: Final = ("kind", "t", "run")
+"""What an entry of the journal has of its own."""
+PICTURE: Final = "response.png"
+"""Name of the response curve in a search's folder."""
+Status = Literal["finished", "stopped", "failed"]
+_PATIENCE_S: Final[dict[Status, float]] = {"finished": 60.0, "failed": 60.0, "stopped": 5.0}
+"""Seconds that the end waits for MLflow; a later command writes what is missing then."""
+
+
+class Watch:
+    """Somebody who looks on while a search is trained; this one shows nothing."""
+
+    def planned(self, plan: SearchPlan, network: Sequence[tuple[str, str]]) -> None:
+        """The plan is made, with what torch says of its network, and nothing is started."""
+
+    def progressed(self, history: SearchHistory) -> None:
+        """Called after something has happened."""
+
+    def answered(self, record: SearchRecord, summary: "SearchSummary") -> None:
+        """Every run has ended; Ray may still be ending."""
+
+    def ended(self, record: SearchRecord, *, kept: bool, mlflow_error: str) -> None:
+        """All is over: whether the records stay, and what kept MLflow from being written."""
+
+
+class Drive:
+    """What happens to a plan: journal, lanes, answer, MLflow."""
+
+    def __init__(
+        self,
+        plan: SearchPlan,
+        cluster: Cluster,
+        watch: Watch,
+        *,
+        here: bool,
+        facts: dict[str, str],
+    ) -> None:
+        self._plan = plan
+        self._cluster = cluster
+        self._watch = watch
+        self._here = here
+        self._book = journal.Journal(plan.folder)
+        self._history = SearchHistory(plan.folder)
+        # What was done before an interruption is on the disk already.
+        self._history.follow()
+        self._finished = FinishedRuns(plan.folder.parents[1])
+        self._book.append(
+            journal.SEARCH,
+            plan=plan.to_json(),
+            owner=describe_owner(),
+            facts=facts,
+        )
+        mark_incomplete(plan.folder)
+
+    def train(self, *, keep: bool) -> SearchRecord:
+        """Train, answer, and write what is left to MLflow; as `Execution.execute`."""
+        for run_id, source in self._plan.done.items():
+            if source != run_id:
+                self._take_over(run_id)
+        self._tick()
+        replay = ReplayThread(self._plan.folder) if keep else None
+        status: Status = "failed"
+        record = None
+        try:
+            with self._launched() as wait:
+                status = "finished" if wait(self._tick) else "stopped"
+                record = self._answer(status, keep=keep)
+        except KeyboardInterrupt:
+            status = "stopped"
+            raise
+        finally:
+            # Also where Ray did not start, or Ctrl-C came before it had.
+            record = record or self._answer(status, keep=keep)
+            self._book.close()
+            error = _finish(replay, _PATIENCE_S[status])
+            self._watch.ended(record, kept=keep, mlflow_error=error)
+        if status == "stopped":
+            raise KeyboardInterrupt
+        return record
+
+    def _take_over(self, run_id: str) -> None:
+        """Give a run the results of one that was trained with the same numbers."""
+        run = next(run for run in self._plan.runs if run.run_id == run_id)
+        same = self._finished.find(run.fingerprint)
+        if same is None:
+            raise InfeasibleError(f"{self._plan.done[run_id]} is gone; run it again")
+        link = Path(run.place.folder)
+        with writing(link):
+            if link.is_symlink() or link.exists():
+                _move_aside(link)
+            link.symlink_to(os.path.relpath(same.folder.resolve(), link.parent))
+        self._book.append(
+            journal.NOTE,
+            run=run_id,
+            note="reused",
+            run_id=same.run_id,
+            history=list(same.history),
+        )
+        ending = {key: value for key, value in same.ending.items() if key not in _OWN}
+        self._book.append(journal.END, run=run_id, **ending)
+
+    def _tick(self) -> None:
+        entries = self._history.follow()
+        if entries:
+            append_metrics(self._history, entries)
+            self._remember(entries)
+            self._watch.progressed(self._history)
+
+    def _remember(self, entries: list[journal.Entry]) -> None:
+        """Let what has finished be found by the next search."""
+        for entry in entries:
+            run = self._history.runs.get(entry.get("run", ""))
+            is_end = entry["kind"] == journal.END and entry["status"] == "finished"
+            if is_end and run and run.attempt:
+                self._finished.add(entry["run"], run.plan)
+
+    @contextmanager
+    def _launched(self) -> Iterator[Callable[[Callable[[], None]], bool]]:
+        plan = self._plan
+        if not plan.missing:
+            yield _tick_once
+            return
+        if self._here:
+            from orchestrator.launch.in_process import train_here
+
+            yield lambda tick: train_here(plan.runs[0], plan.lanes, self._book, tick)
+            return
+        from orchestrator.launch.run import launch
+
+        endings = {run: dict(self._history.runs[run].ending) for run in plan.done}
+        with launch(plan, self._cluster, endings) as launched:
+            yield launched.wait
+
+    def _answer(self, status: Status, *, keep: bool) -> SearchRecord:
+        from orchestrator.comparison.markdown import describe_for_mlflow
+        from orchestrator.comparison.summary import summarize_search
+
+        self._close(status)
+        record = self._history.to_record()
+        summary = summarize_search(record)
+        files = []
+        if keep and any(row.scores for row in summary.rows):
+            from orchestrator.comparison.figures import draw_response_curve
+
+            picture = self._plan.folder / PICTURE
+            with writing(picture):
+                draw_response_curve(summary, picture)
+            files.append(str(picture))
+        markdown = describe_for_mlflow(summary, description=self._plan.description)
+        self._book.append(
+            journal.ANSWER, sentence=summary.sentence, markdown=markdown, files=files
+        )
+        self._watch.answered(record, summary)
+        return record
+
+    def _close(self, status: Status) -> None:
+        """Give every run an ending and close the journal, once."""
+        self._tick()
+        unfinished = [run for run, state in self._history.runs.items() if not state.ending]
+        if self._history.status == "running":
+            error = "stopped before it had finished"
+            journal.end_unfinished(self._book, unfinished, error=error)
+            finished = any(s.status == "finished" for s in self._history.runs.values())
+            if status == "finished" and (unfinished or not finished):
+                status = "failed"
+            self._book.append(journal.CLOSE, status=status)
+        self._tick()
+
+
+def _tick_once(tick: Callable[[], None]) -> bool:
+    tick()
+    return True
+
+
+def _move_aside(folder: Path) -> None:
+    """Keep what an interrupted attempt has left where a link shall be."""
+    folder.rename(folder.with_name(f"{folder.name}.before-{uuid4().hex[:8]}"))
+
+
+def _finish(replay: ReplayThread | None, patience_s: float) -> str:
+    """What kept MLflow from being written; empty where nothing did."""
+    if replay is None or replay.finish(patience_s):
+        return ""
+    return replay.error or f"not written within {patience_s:.0f} s"

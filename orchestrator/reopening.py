@@ -1,0 +1,98 @@
+"""A recorded search as a plan again, so that what is left of it can be trained.
+
+Nothing is decided anew but the lanes: settings, seeds and numbers are the recorded ones, and
+the user's own code is the copy that was made when the search began.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrator.errors import RecordError
+from orchestrator.planning.cluster import Cluster
+from orchestrator.planning.fingerprint import describe_environment, fingerprint_run
+from orchestrator.planning.placement import place_lanes
+from orchestrator.planning.resolve import SOURCES, describe_cluster
+from orchestrator.planning.run_plan import RunPlan
+from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.reuse import mark_done
+from orchestrator.tracking import storage as places
+from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.owner import is_owned
+
+
+def reopen_search(label: str, cluster: Cluster, *, storage: Path) -> SearchPlan:
+    """The plan of a recorded search, with what of it is done.
+
+    Args:
+        label: `NAME`, its latest search, or `NAME#3`.
+        cluster: The machines at hand.
+        storage: Folder of all experiments.
+
+    Raises:
+        RecordError: There is no such search, somebody drives it, or what computes has changed.
+        InfeasibleError: The machines are too few.
+    """
+    folder = places.find_search(storage, label)
+    history = SearchHistory(folder)
+    history.follow()
+    if is_owned(folder):
+        raise RecordError(f"{label}: a process drives it at this moment; wait for it")
+    plan = _move_to(_read_plan(history), folder)
+    marked = mark_done(plan, storage)
+    for run in marked.missing:
+        _check_fingerprint(run, history)
+    lanes = place_lanes(
+        cluster,
+        workers=plan.lanes.workers,
+        cpus_per_worker=plan.lanes.cpus_per_worker,
+        gpus_per_worker=plan.lanes.gpus_per_worker,
+        deterministic=plan.lanes.deterministic,
+        most=max(1, len(marked.missing)),
+    )
+    return replace(marked, lanes=lanes, cluster_text=describe_cluster(cluster))
+
+
+def _read_plan(history: SearchHistory) -> SearchPlan:
+    try:
+        return SearchPlan.from_json({**history.plan, "done": {}, "continues": False})
+    except (TypeError, KeyError) as error:
+        raise RecordError(
+            f"{history.folder} was recorded by another version of orchestrator ({error}); "
+            "`orchestrator run` trains it under the next number"
+        ) from error
+
+
+def _move_to(plan: SearchPlan, folder: Path) -> SearchPlan:
+    """The plan with its paths where they are now: the storage may have been moved."""
+    runs = []
+    for run in plan.runs:
+        name = run.run_id.rpartition("/")[2]
+        sources = str(folder / SOURCES) if run.place.sources else ""
+        place = replace(run.place, folder=str(folder / name), sources=sources)
+        runs.append(replace(run, place=place))
+    return replace(plan, folder=folder, runs=tuple(runs))
+
+
+def _check_fingerprint(run: RunPlan, history: SearchHistory) -> None:
+    """Refuse to go on with other numbers.
+
+    Raises:
+        RecordError: Names what differs.
+    """
+    now, _ = fingerprint_run(
+        run.numbers, select=run.select, metric=run.metric, maximize=run.maximize
+    )
+    if now == run.fingerprint:
+        return
+    there, here = history.plan["environment"], describe_environment()
+    changed = [
+        f"{name} was {there.get(name) or 'none'}, is {here[name] or 'none'}"
+        if name != "source"
+        else "the source that trains has changed"
+        for name in here
+        if here[name] != there.get(name)
+    ]
+    raise RecordError(
+        f"{run.run_id}: what is left would be other numbers ({'; '.join(changed)}); "
+        "`orchestrator run` trains it under the next number"
+    )

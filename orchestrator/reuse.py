@@ -1,0 +1,180 @@
+"""What of a plan need not be trained: runs that are there already, in whole or in part.
+
+A search is idempotent: the same spec again is answered from its records, one more value or seed
+trains only what is missing, and a search that was interrupted goes on.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from orchestrator.planning.checkpoints import is_open_ended
+from orchestrator.planning.cluster import Cluster, word_count
+from orchestrator.planning.facts import Inputs
+from orchestrator.planning.numbers import Limits
+from orchestrator.planning.resolve import resolve_search
+from orchestrator.planning.run_plan import RunPlan
+from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.specs.experiment import ExperimentSpec
+from orchestrator.tracking import storage as places
+from orchestrator.tracking.finished import FinishedRuns
+from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.owner import is_owned
+
+_QUESTION: Final = (
+    "name",
+    "description",
+    "store_uri",
+    "metric",
+    "maximize",
+    "select",
+    "settings",
+    "baseline",
+    "seeds",
+    "caveat",
+)
+
+
+def decide_search(  # noqa: PLR0913  keywords
+    spec: ExperimentSpec,
+    cluster: Cluster,
+    *,
+    storage: Path,
+    inputs: Inputs,
+    limits: Limits,
+    fresh: bool = False,
+    number: int | None = None,
+) -> SearchPlan:
+    """Decide everything that a search will do, and what of it is there already.
+
+    Args:
+        spec: What was asked.
+        cluster: The machines at hand.
+        storage: Folder that holds all experiments, absolute.
+        inputs: What was read of files before.
+        limits: Shortcuts for debugging.
+        fresh: Whether to train what is there already, too.
+        number: Of the search, where it is known; None continues the latest of this name, or
+            takes the next.
+
+    Raises:
+        SpecError: Some setting is refused.
+        InfeasibleError: The machines are too few.
+    """
+
+    def resolve(number: int) -> SearchPlan:
+        return resolve_search(
+            spec, cluster, storage=storage, number=number, inputs=inputs, limits=limits
+        )
+
+    plan = resolve(number or places.next_number(storage, spec.keys.name))
+    if fresh or limits.fast_dev_run:
+        return plan
+    same = find_same_search(plan, storage) if number is None else None
+    return mark_done(plan if same is None else resolve(same), storage)
+
+
+def find_same_search(plan: SearchPlan, storage: Path) -> int | None:
+    """Number of the latest search of this name, where it asks the same and nobody drives it.
+
+    Args:
+        plan: Under any number.
+        storage: Folder of all experiments.
+    """
+    numbers = places.list_numbers(storage, plan.name)
+    if not numbers:
+        return None
+    folder = storage / plan.name / str(numbers[-1])
+    history = SearchHistory(folder)
+    history.follow()
+    if not history.plan or is_owned(folder):
+        return None
+    return numbers[-1] if _asks_the_same(plan.to_json(), history.plan) else None
+
+
+def mark_done(plan: SearchPlan, storage: Path) -> SearchPlan:
+    """The plan with what need not be trained, and what can go on from a shorter training.
+
+    Args:
+        plan: Under its number, whose folder may hold finished runs.
+        storage: Folder of all experiments.
+    """
+    history = SearchHistory(plan.folder)
+    history.follow()
+    finished = FinishedRuns(storage)
+    done: dict[str, str] = {}
+    for run in plan.runs:
+        own = history.runs.get(run.run_id)
+        if own is not None and own.status == "finished":
+            done[run.run_id] = run.run_id
+        elif (same := finished.find(run.fingerprint)) is not None:
+            done[run.run_id] = same.run_id
+    longer = _list_longer(plan, done, finished)
+    runs = tuple(
+        replace(run, place=replace(run.place, extends=longer[run.run_id][1]))
+        if run.run_id in longer and is_open_ended(run.numbers)
+        else run
+        for run in plan.runs
+    )
+    missing = len(plan.runs) - len(done)
+    return replace(
+        plan,
+        runs=runs,
+        done=done,
+        continues=bool(history.plan),
+        lanes=replace(plan.lanes, lanes=min(plan.lanes.lanes, max(1, missing))),
+        notes=(*plan.notes, *_cost_notes(plan, longer)),
+    )
+
+
+def _asks_the_same(plan: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
+    fingerprints = [run["fingerprint"] for run in plan["runs"]]
+    there = [run.get("fingerprint") for run in recorded["runs"]]
+    return all(fingerprints) and fingerprints == there and _asked(plan) == _asked(recorded)
+
+
+def _asked(plan: Mapping[str, Any]) -> str:
+    return json.dumps([plan[key] for key in _QUESTION])
+
+
+def _list_longer(
+    plan: SearchPlan, done: Mapping[str, str], finished: FinishedRuns
+) -> dict[str, tuple[int, str]]:
+    """Missing run to the epochs of one that is its like but shorter, and that one's folder."""
+    found = {}
+    for run in plan.runs:
+        if run.run_id in done:
+            continue
+        for epochs, shorter in finished.find_shorter(run.lineage, run.numbers.training.epochs):
+            has_checkpoint = any((shorter.folder / "checkpoints").glob("step-*.pt"))
+            if has_checkpoint or not is_open_ended(run.numbers):
+                found[run.run_id] = epochs, str(shorter.folder)
+                break
+    return found
+
+
+def _cost_notes(plan: SearchPlan, longer: Mapping[str, tuple[int, str]]) -> Iterator[str]:
+    """Say what more epochs cost: those that come on top, or all of them."""
+    for name, runs in _by_schedule(plan.runs, longer).items():
+        count = word_count(len(runs), "run")
+        epochs = sum(run.numbers.training.epochs for run in runs)
+        there = sum(longer[run.run_id][0] for run in runs)
+        if is_open_ended(runs[0].numbers):
+            yield f"{count} of fewer epochs go on from their last: {epochs - there} epochs more"
+        else:
+            yield (
+                f"{count} of fewer epochs cannot go on: under {name} every rate depends on the "
+                f"number of epochs, so that all {epochs} epochs are trained"
+            )
+
+
+def _by_schedule(
+    runs: tuple[RunPlan, ...], longer: Mapping[str, tuple[int, str]]
+) -> dict[str, list[RunPlan]]:
+    found: dict[str, list[RunPlan]] = {}
+    for run in runs:
+        if run.run_id in longer:
+            found.setdefault(run.numbers.schedule.name, []).append(run)
+    return found
