@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 from uuid import uuid4
 
-from orchestrator.errors import InfeasibleError
+from orchestrator.errors import InfeasibleError, LostRayError
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.tracking import journal
@@ -28,6 +28,8 @@ _OWN: Final = ("kind", "t", "run")
 PICTURE: Final = "response.png"
 """Name of the response curve in a search's folder."""
 Status = Literal["finished", "stopped", "failed"]
+_STARTS: Final = 3
+"""Of Ray and the lanes, until a search is given up."""
 _PATIENCE_S: Final[dict[Status, float]] = {"finished": 60.0, "failed": 60.0, "stopped": 5.0}
 """Seconds that the end waits for MLflow; a later command writes what is missing then."""
 
@@ -40,6 +42,9 @@ class Watch:
 
     def progressed(self, history: SearchHistory) -> None:
         """Called after something has happened."""
+
+    def lost(self, cause: str) -> None:
+        """Ray has died under the search, which goes on with another."""
 
     def answered(self, record: SearchRecord, summary: "SearchSummary") -> None:
         """Every run has ended; Ray may still be ending."""
@@ -76,6 +81,7 @@ class Drive:
             facts=facts,
         )
         mark_incomplete(plan.folder)
+        self._status: Status = "failed"
 
     def train(self, *, keep: bool) -> SearchRecord:
         """Train, answer, and write what is left to MLflow; as `Execution.execute`."""
@@ -84,24 +90,35 @@ class Drive:
                 self._take_over(run_id)
         self._tick()
         replay = ReplayThread(self._plan.folder) if keep else None
-        status: Status = "failed"
         record = None
         try:
-            with self._launched() as wait:
-                status = "finished" if wait(self._tick) else "stopped"
-                record = self._answer(status, keep=keep)
+            record = self._train_to_the_end(keep=keep)
         except KeyboardInterrupt:
-            status = "stopped"
+            self._status = "stopped"
             raise
         finally:
             # Also where Ray did not start, or Ctrl-C came before it had.
-            record = record or self._answer(status, keep=keep)
+            record = record or self._answer(keep=keep)
             self._book.close()
-            error = _finish(replay, _PATIENCE_S[status])
+            error = _finish(replay, _PATIENCE_S[self._status])
             self._watch.ended(record, kept=keep, mlflow_error=error)
-        if status == "stopped":
+        if self._status == "stopped":
             raise KeyboardInterrupt
         return record
+
+    def _train_to_the_end(self, *, keep: bool) -> SearchRecord:
+        """Train on lanes; where Ray dies under them, on those of another Ray."""
+        for left in reversed(range(_STARTS)):
+            try:
+                with self._launched() as wait:
+                    self._status = "finished" if wait(self._tick) else "stopped"
+                    return self._answer(keep=keep)
+            except LostRayError as error:
+                if not left:
+                    raise
+                self._tick()
+                self._watch.lost(str(error))
+        raise AssertionError(_STARTS)
 
     def _take_over(self, run_id: str) -> None:
         """Give a run the results of one that was trained with the same numbers."""
@@ -152,15 +169,17 @@ class Drive:
             return
         from orchestrator.launch.run import launch
 
-        endings = {run: dict(self._history.runs[run].ending) for run in plan.done}
+        ended = ("finished", "failed")
+        runs = self._history.runs.items()
+        endings = {run_id: dict(run.ending) for run_id, run in runs if run.status in ended}
         with launch(plan, self._cluster, endings) as launched:
             yield launched.wait
 
-    def _answer(self, status: Status, *, keep: bool) -> SearchRecord:
+    def _answer(self, *, keep: bool) -> SearchRecord:
         from orchestrator.comparison.markdown import describe_for_mlflow
         from orchestrator.comparison.summary import summarize_search
 
-        self._close(status)
+        self._close()
         record = self._history.to_record()
         summary = summarize_search(record)
         files = []
@@ -178,7 +197,7 @@ class Drive:
         self._watch.answered(record, summary)
         return record
 
-    def _close(self, status: Status) -> None:
+    def _close(self) -> None:
         """Give every run an ending and close the journal, once."""
         self._tick()
         unfinished = [run for run, state in self._history.runs.items() if not state.ending]
@@ -186,9 +205,9 @@ class Drive:
             error = "stopped before it had finished"
             journal.end_unfinished(self._book, unfinished, error=error)
             finished = any(s.status == "finished" for s in self._history.runs.values())
-            if status == "finished" and (unfinished or not finished):
-                status = "failed"
-            self._book.append(journal.CLOSE, status=status)
+            if self._status == "finished" and (unfinished or not finished):
+                self._status = "failed"
+            self._book.append(journal.CLOSE, status=self._status)
         self._tick()
 
 

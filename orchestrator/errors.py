@@ -63,5 +63,9 @@ class RecordError(OrchestratorError):
     exit_status: ClassVar[int] = 2
 
 
+class LostRayError(TrainingError):
+    """Ray, or a process of ours that it held, died under a search."""
+
+
 class NonFiniteLossError(TrainingError):
     """A run's loss turned to NaN or infinity."""

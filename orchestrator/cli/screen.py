@@ -83,6 +83,11 @@ class Screen(Watch):
             sys.stdout.flush()
 
     @_unread_if_closed()
+    def lost(self, cause: str) -> None:
+        """Print why Ray is started again."""
+        self._console.print(f"{cause}; starting Ray again", highlight=False, markup=False)
+
+    @_unread_if_closed()
     def answered(self, record: SearchRecord, summary: SearchSummary) -> None:
         """Print the table, the sentence, the curve and what failed."""
         self.close()

@@ -64,6 +64,10 @@ class BrokerHandle:
         """Call a method of the broker and wait for its answer."""
         return ray.get(getattr(self.actor, method).remote(*arguments), timeout=timeout_s)
 
+    def kill(self) -> None:
+        """End the broker; whoever waits for it is told at once."""
+        ray.kill(self.actor)
+
     def tell(self, method: str, *arguments: Any, timeout_s: float) -> None:  # noqa: ANN401
         """Call a method of a broker that may have died, or be too busy to answer in time."""
         with suppress(ray.exceptions.RayError):
@@ -88,6 +92,8 @@ class Lanes:
         folder: Path,
         joined: bool,
     ) -> None:
+        self.lost = ""
+        """Why a job can never end by itself any more; empty while all is well."""
         self._broker = broker
         self._threads = []
         for index, ranks in enumerate(_divide_into_jobs(plan)):
@@ -111,8 +117,13 @@ class Lanes:
         try:
             job.fit()
         except Exception as error:  # noqa: BLE001  whatever ended the job, its runs must end
-            if ray.is_initialized():
-                cause = f"the Ray Train job ended: {first_line(error)}"
+            if not ray.is_initialized():
+                return
+            cause = f"the Ray Train job ended: {first_line(error)}"
+            if isinstance(error, ray.exceptions.RayActorError):
+                # Its controller was killed, and what it had reserved stays reserved.
+                self.lost = cause
+            else:
                 self._broker.actor.leave.remote(lanes, cause)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.errors import TrainingError
+from orchestrator.errors import LostRayError
 from orchestrator.launch.cluster import running_ray
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.search_plan import SearchPlan
@@ -50,7 +50,7 @@ class Launched:
         submitting = threading.Thread(target=self._submit, name="search", daemon=True)
         submitting.start()
         try:
-            _tick_until(tick, lambda: not submitting.is_alive())
+            _tick_until(tick, lambda: bool(self.lanes.lost) or not submitting.is_alive())
         except KeyboardInterrupt:
             self._stopping = True
             self.broker.tell("stop", timeout_s=_GRACE_S)
@@ -60,6 +60,11 @@ class Launched:
             tick()
             return False
         tick()
+        if self.lanes.lost:
+            # Tune, which waits for the broker, must have ended before its Ray does.
+            self.broker.kill()
+            submitting.join(_FAREWELL_S + _GRACE_S)
+            raise LostRayError(self.lanes.lost)
         for failure in self._failures:
             raise failure
         return True
@@ -77,10 +82,12 @@ class Launched:
             else:
                 self.broker.ask("train", [run.to_json() for run in self.plan.runs])
         except Exception as error:  # noqa: BLE001  raised again by `wait`, on the main thread
+            from orchestrator.launch.lanes import first_line
+
             # Ray's own: the broker or the whole Ray has died.
             lost = type(error).__module__.startswith("ray.")
-            cause = f"Ray broke off: {' '.join(str(error).split())[:300]}"
-            self._failures.append(TrainingError(cause) if lost else error)
+            cause = f"Ray broke off: {first_line(error)[:300]}"
+            self._failures.append(LostRayError(cause) if lost else error)
 
     def _begin_early(self) -> None:
         """Queue the first settings' runs, and let them begin before Tune does.
@@ -88,9 +95,8 @@ class Launched:
         Tune's import and processes would take the lanes' CPUs just when these start. Its
         clients submit the same runs again, and are given the same endings.
         """
-        count = 2 * len(self.plan.seeds)
-        first = [run.to_json() for run in self.plan.missing[:count]]
-        self.broker.actor.train.remote(first)
+        waiting = [run.to_json() for run in self.plan.runs if run.run_id not in self.endings]
+        self.broker.actor.train.remote(waiting[: 2 * len(self.plan.seeds)])
         self.broker.ask("wait_for_training")
 
 

@@ -14,7 +14,7 @@ import ray
 from ray import tune
 from ray.tune import PlacementGroupFactory
 
-from orchestrator.errors import TrainingError
+from orchestrator.errors import LostRayError
 from orchestrator.launch.lanes import BROKER_NAMESPACE, BrokerHandle, last_line
 from orchestrator.planning.search_plan import SearchPlan
 
@@ -32,7 +32,7 @@ def search(plan: SearchPlan, broker: BrokerHandle, *, folder: Path) -> None:
         folder: Where Tune keeps its own files.
 
     Raises:
-        TrainingError: A client came to grief: the broker is gone, or Ray itself.
+        LostRayError: A client came to grief: the broker is gone, or Ray itself.
     """
     clients = _concurrent_clients(plan)
     trials = [
@@ -53,7 +53,7 @@ def search(plan: SearchPlan, broker: BrokerHandle, *, folder: Path) -> None:
     )
     # Tune does not raise when its trials do.
     for error in tuner.fit().errors:
-        raise TrainingError(f"the search broke off: {last_line(error)}")
+        raise LostRayError(f"the search broke off: {last_line(error)}")
 
 
 def train_setting(

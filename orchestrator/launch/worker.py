@@ -66,6 +66,8 @@ class _Worker:
         self._device = device
         self._broker = broker
         self._stop = threading.Event()
+        self._at_home = False
+        """Whether the broker has sent this worker home."""
         self._generation = self._agree_on_generation()
 
     def serve(self) -> None:
@@ -80,6 +82,7 @@ class _Worker:
                 self._broker.next_assignment.remote(self._lane, self._generation, index)
             )
             if text is None:
+                self._at_home = True
                 return
             self._train(Assignment.from_json(text))
             index += 1
@@ -110,6 +113,9 @@ class _Worker:
                 "metrics": dict(result.metrics),
                 "weights_sha256": result.weights_sha256,
             }
+        except ray.exceptions.RayError:
+            # The broker is gone, and with it whoever wanted this run.
+            raise
         except Exception as error:
             ending = describe_failure(error, Path(assignment.plan.place.folder))
             # All ranks read the same loss; any other exception may be one rank's own.
@@ -131,7 +137,12 @@ class _Worker:
         return generation[0]
 
     def _watch_for_stop(self) -> None:
-        ray.get(self._broker.wait_for_stop.remote())
+        try:
+            ray.get(self._broker.wait_for_stop.remote())
+        except ray.exceptions.RayError:
+            # Nobody wants the numbers any more: nothing trains on for nobody.
+            if not self._at_home:
+                os._exit(1)
         self._stop.set()
 
     def _facts(self) -> dict[str, Any]:
