@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 export PIP_PROGRESS_BAR ?= off
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-all check fix bench clean
+.PHONY: help demo ui test test-all test-chaos check fix bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -21,10 +21,13 @@ ui: $(READY)  ## open MLflow's pages on the latest search
 	$(BIN)/orchestrator ui
 
 test: $(DEV)  ## the environment, then the tests
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not chaos"
 
 test-all: $(DEV)  ## the longer journeys too
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not chaos"
+
+test-chaos: $(DEV)  ## SIGKILL of every kind of process at 24 random moments (about 15 minutes)
+	$(BIN)/pytest -v -m chaos
 
 check: $(DEV)  ## format, lint, types, import rules, spelling
 	$(BIN)/ruff format --check .

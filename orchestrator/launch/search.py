@@ -5,6 +5,7 @@ searcher or scheduler ever takes a lucky seed for a good value. Tune sees few, s
 everything else goes to the journal.
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
@@ -51,6 +52,8 @@ def search(plan: SearchPlan, broker: BrokerHandle, *, folder: Path) -> None:
         ),
         run_config=tune.RunConfig(name="tune", storage_path=str(folder), verbose=0),
     )
+    # What a client died of is raised below, in one line.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     # Tune does not raise when its trials do.
     for error in tuner.fit().errors:
         raise LostRayError(f"the search broke off: {last_line(error)}")

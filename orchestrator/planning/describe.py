@@ -96,11 +96,13 @@ def _seeds(plan: SearchPlan) -> str:
 def _runs(plan: SearchPlan) -> str:
     runs = len(plan.runs)
     text = f"{runs}, {plan.lanes.lanes} at a time" if runs > 1 else "1"
-    if not plan.done:
-        return f"{text}; goes on where it was interrupted" if plan.continues else text
     missing = len(plan.missing)
+    goes_on = "; goes on where it was interrupted" if plan.continues and missing else ""
+    if not plan.done:
+        return f"{text}{goes_on}"
     left = f"{missing} to train, {plan.lanes.lanes} at a time" if missing else "none to train"
-    return f"{runs}, {len(plan.done)} of them done ({', '.join(_word_done(plan))}); {left}"
+    done = f"{len(plan.done)} of them done ({', '.join(_word_done(plan))})"
+    return f"{runs}, {done}; {left}{goes_on}"
 
 
 def _word_done(plan: SearchPlan) -> list[str]:

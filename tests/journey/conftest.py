@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 Orchestrate = Callable[..., "Said"]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 RAY = """
 import sys, ray
@@ -61,6 +62,24 @@ def orchestrate(environment: dict[str, str], tmp_path: Path) -> Orchestrate:
             timeout=280,
         )
         return Said(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture
+def start(environment: dict[str, str], tmp_path: Path) -> Start:
+    """Start a command in a process group of its own, as a shell does."""
+
+    def call(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "orchestrator", *arguments],
+            cwd=tmp_path,
+            env={**environment, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
 
     return call
 

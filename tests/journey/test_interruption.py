@@ -2,9 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,33 +9,13 @@ import pytest
 from orchestrator.launch.processes import list_descendants
 from tests.journey.conftest import (
     Orchestrate,
-    digests,
+    Start,
     interrupt,
     mlflow_runs,
     processes_of,
     wait_for,
     wait_for_text,
 )
-
-Start = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def start(environment: dict[str, str], tmp_path: Path) -> Start:
-    """Start a command in a process group of its own, as a shell does."""
-
-    def call(*arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "orchestrator", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            process_group=0,
-        )
-
-    return call
 
 
 def test_ctrl_c_keeps_what_was_done(
@@ -90,58 +67,6 @@ def test_a_second_ctrl_c_ends_at_once(start: Start, small_spec: str, storage: Pa
 
     assert process.returncode == 130
     assert processes_of(str(storage)) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_worker_costs_nothing_but_time(
-    start: Start, orchestrate: Orchestrate, small_spec: str, storage: Path, workers: int
-) -> None:
-    """SIGKILL of a lane's worker: its runs begin again and end with the same weights."""
-    changes = ["training.epochs=30", f"resources.num_workers={workers}"]
-    undisturbed = orchestrate("run", small_spec, *changes)
-    assert undisturbed.status == 0, undisturbed.err
-    process = start("run", small_spec, *changes)
-    second = storage / "small" / "2" / "journal.jsonl"
-    wait_for_text(second, '"kind": "epoch"')
-
-    os.kill(_lane_worker(process.pid), signal.SIGKILL)
-    out, err = process.communicate(timeout=250)
-
-    assert process.returncode == 0, err + out
-    assert '"attempt": 2' in second.read_text()
-    first = digests((storage / "small" / "1" / "journal.jsonl").read_text())
-    again = digests(second.read_text())
-    assert {run.partition("/1/")[2]: digest for run, digest in first.items()} == {
-        run.partition("/2/")[2]: digest for run, digest in again.items()
-    }
-
-
-@pytest.mark.slow
-def test_a_killed_driver_leaves_no_run_running(
-    start: Start, orchestrate: Orchestrate, small_spec: str, storage: Path
-) -> None:
-    """After SIGKILL of the command, the next one closes its records and MLflow's runs."""
-    process = start("run", small_spec, "search.seeds=20", "training.epochs=20")
-    wait_for_text(storage / "small" / "1" / "journal.jsonl", '"status": "finished"')
-
-    process.kill()
-    process.communicate(timeout=60)
-    compared = orchestrate("compare", "small")
-
-    assert compared.status == 0, compared.err
-    assert "the search was stopped: " in compared.out
-    statuses = set(mlflow_runs(storage).values())
-    assert "RUNNING" not in statuses
-    assert "KILLED" in statuses
-
-
-def _lane_worker(driver: int) -> int:
-    """The process of a lane, which Ray names after its class."""
-    for process in list_descendants(driver):
-        if b"RayTrainWorker" in _command(process):
-            return process
-    raise LookupError("no lane's worker is running")
 
 
 def _commands(driver: int) -> list[bytes]:
