@@ -1,7 +1,7 @@
 """What happens to a plan: journal, lanes, answer, MLflow; and who may look on."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -16,6 +16,7 @@ from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.metrics_file import append_metrics
 from orchestrator.tracking.mlflow_ids import mark_incomplete
 from orchestrator.tracking.owner import describe_owner
+from orchestrator.tracking.receipt import write_receipt
 from orchestrator.tracking.record import SearchRecord
 from orchestrator.tracking.replay_thread import ReplayThread
 from orchestrator.tracking.writing import writing
@@ -73,6 +74,7 @@ class Drive:
         self._history = SearchHistory(plan.folder)
         # What was done before an interruption is on the disk already.
         self._history.follow()
+        self._keep_receipts(self._history.runs)
         self._finished = FinishedRuns(plan.folder.parents[1])
         self._book.append(
             journal.SEARCH,
@@ -149,12 +151,20 @@ class Drive:
             self._watch.progressed(self._history)
 
     def _remember(self, entries: list[journal.Entry]) -> None:
-        """Let what has finished be found by the next search."""
-        for entry in entries:
-            run = self._history.runs.get(entry.get("run", ""))
-            is_end = entry["kind"] == journal.END and entry["status"] == "finished"
-            if is_end and run and run.attempt:
-                self._finished.add(entry["run"], run.plan)
+        """Write the receipts of what has ended, and let what has finished be found again."""
+        ended = [entry["run"] for entry in entries if entry["kind"] == journal.END]
+        self._keep_receipts(ended)
+        for run_id in ended:
+            run = self._history.runs[run_id]
+            if run.status == "finished" and run.attempts:
+                self._finished.add(run_id, run.plan)
+
+    def _keep_receipts(self, run_ids: Iterable[str]) -> None:
+        for run_id in run_ids:
+            run = self._history.runs[run_id]
+            # What was taken from another search has the receipt of that one.
+            if run.attempts and run.status in ("finished", "failed"):
+                write_receipt(self._history, run_id)
 
     @contextmanager
     def _launched(self) -> Iterator[Callable[[Callable[[], None]], bool]]:

@@ -15,7 +15,7 @@ from orchestrator.reuse import decide_search
 from orchestrator.sources import copy_sources
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.tracking import storage
-from orchestrator.tracking.facts import describe_software
+from orchestrator.tracking.facts import describe_software, save_changes
 from orchestrator.tracking.history import read_search
 from orchestrator.tracking.owner import own
 from orchestrator.tracking.record import SearchRecord
@@ -103,12 +103,13 @@ class Execution:
                 raise InfeasibleError(f"{plan.folder}: another process drives it; wait for it")
             with writing(plan.folder / SOURCES):
                 copy_sources(self._around.sources, plan.folder / SOURCES)
+            folder = self._source_folder()
             drive = Drive(
                 plan,
                 cluster,
                 self._watch,
                 here=self._options.in_process,
-                facts=describe_software(self._source_folder()),
+                facts={**describe_software(folder), **save_changes(folder, plan.folder)},
             )
             return drive.train(keep=keep)
 
@@ -153,7 +154,7 @@ def resume(plan: SearchPlan, cluster: Cluster, watch: Watch) -> SearchRecord:
     with own(plan.folder) as is_ours:
         if not is_ours:
             raise InfeasibleError(f"{plan.folder}: another process drives it; wait for it")
-        facts = describe_software(plan.folder)
+        facts = {**describe_software(), **save_changes(None, plan.folder)}
         return Drive(plan, cluster, watch, here=False, facts=facts).train(keep=True)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.errors import RecordError
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.fingerprint import describe_environment, fingerprint_run
-from orchestrator.planning.placement import place_lanes
+from orchestrator.planning.placement import LanePlan, place_lanes
 from orchestrator.planning.resolve import SOURCES, describe_cluster
 from orchestrator.planning.run_plan import RunPlan
 from orchestrator.planning.search_plan import SearchPlan
@@ -37,22 +37,27 @@ def reopen_search(label: str, cluster: Cluster, *, storage: Path) -> SearchPlan:
     history.follow()
     if is_owned(folder):
         raise RecordError(f"{label}: a process drives it at this moment; wait for it")
-    plan = _move_to(_read_plan(history), folder)
+    plan = move_to(read_plan(history), folder)
     marked = mark_done(plan, storage)
     for run in marked.missing:
-        _check_fingerprint(run, history)
-    lanes = place_lanes(
-        cluster,
-        workers=plan.lanes.workers,
-        cpus_per_worker=plan.lanes.cpus_per_worker,
-        gpus_per_worker=plan.lanes.gpus_per_worker,
-        deterministic=plan.lanes.deterministic,
-        most=max(1, len(marked.missing)),
-    )
+        check_fingerprint(run, history)
+    lanes = _place_again(plan, cluster, runs=len(marked.missing))
     return replace(marked, lanes=lanes, cluster_text=describe_cluster(cluster))
 
 
-def _read_plan(history: SearchHistory) -> SearchPlan:
+def read_plan_of(search: Path) -> SearchPlan:
+    """The plan of the search in a folder; errors as for `read_plan`."""
+    history = SearchHistory(search)
+    history.follow()
+    return read_plan(history)
+
+
+def read_plan(history: SearchHistory) -> SearchPlan:
+    """The plan of a recorded search.
+
+    Raises:
+        RecordError: Another version recorded it.
+    """
     try:
         return SearchPlan.from_json({**history.plan, "done": {}, "continues": False})
     except (TypeError, KeyError) as error:
@@ -62,7 +67,7 @@ def _read_plan(history: SearchHistory) -> SearchPlan:
         ) from error
 
 
-def _move_to(plan: SearchPlan, folder: Path) -> SearchPlan:
+def move_to(plan: SearchPlan, folder: Path) -> SearchPlan:
     """The plan with its paths where they are now: the storage may have been moved."""
     runs = []
     for run in plan.runs:
@@ -73,16 +78,13 @@ def _move_to(plan: SearchPlan, folder: Path) -> SearchPlan:
     return replace(plan, folder=folder, runs=tuple(runs))
 
 
-def _check_fingerprint(run: RunPlan, history: SearchHistory) -> None:
+def check_fingerprint(run: RunPlan, history: SearchHistory) -> None:
     """Refuse to go on with other numbers.
 
     Raises:
         RecordError: Names what differs.
     """
-    now, _ = fingerprint_run(
-        run.numbers, select=run.select, metric=run.metric, maximize=run.maximize
-    )
-    if now == run.fingerprint:
+    if _fingerprint(run)[0] == run.fingerprint:
         return
     there, here = history.plan["environment"], describe_environment()
     changed = [
@@ -95,4 +97,55 @@ def _check_fingerprint(run: RunPlan, history: SearchHistory) -> None:
     raise RecordError(
         f"{run.run_id}: what is left would be other numbers ({'; '.join(changed)}); "
         "`orchestrator run` trains it under the next number"
+    )
+
+
+def _fingerprint(run: RunPlan) -> tuple[str, str]:
+    return fingerprint_run(
+        run.numbers, select=run.select, metric=run.metric, maximize=run.maximize
+    )
+
+
+def plan_again(run: RunPlan, search: Path, cluster: Cluster, *, storage: Path) -> SearchPlan:
+    """A search of one recorded run, under the next number of its name.
+
+    Args:
+        run: As it was recorded.
+        search: Folder of the search that it belongs to.
+        cluster: The machines at hand.
+        storage: Folder of all experiments.
+
+    Raises:
+        RecordError: Another version recorded it.
+        InfeasibleError: The machines are too few, or the storage cannot be written.
+    """
+    plan = read_plan_of(search)
+    lanes = _place_again(plan, cluster, runs=1)
+    folder = storage / plan.name / str(places.claim_number(storage, plan.name))
+    name = run.run_id.rpartition("/")[2]
+    # Of what computes it now, which may not be what computed it then.
+    fingerprint, lineage = _fingerprint(run)
+    run_id = f"{plan.name}/{folder.name}/{name}"
+    again = replace(run, run_id=run_id, fingerprint=fingerprint, lineage=lineage)
+    return replace(
+        move_to(replace(plan, runs=(again,)), folder),
+        number=int(folder.name),
+        settings=(run.setting,),
+        baseline=None,
+        seeds=(run.numbers.seed,),
+        lanes=lanes,
+        cluster_text=describe_cluster(cluster),
+        environment=describe_environment(),
+    )
+
+
+def _place_again(plan: SearchPlan, cluster: Cluster, *, runs: int) -> LanePlan:
+    """Lanes of the recorded kind, on the machines that there are now."""
+    return place_lanes(
+        cluster,
+        workers=plan.lanes.workers,
+        cpus_per_worker=plan.lanes.cpus_per_worker,
+        gpus_per_worker=plan.lanes.gpus_per_worker,
+        deterministic=plan.lanes.deterministic,
+        most=max(1, runs),
     )

@@ -15,6 +15,7 @@ from orchestrator.training.context import (
     WorkerContext,
     configure_process,
     describe_device,
+    describe_process,
 )
 from orchestrator.training.loop import train
 
@@ -45,7 +46,8 @@ def train_here(
     started = time.time()
 
     context = _build_context(plan, book, tick, device)
-    book.append(journal.LANE, lane=_LANE, facts=describe_device(device))
+    facts = {**describe_device(device), "workers": [describe_process(device, rank=0)]}
+    book.append(journal.LANE, lane=_LANE, facts=facts)
     book.append(journal.START, run=plan.run_id, lane=_LANE, attempt=1)
     try:
         result = train(Assignment(plan=plan, attempt=1), context)

@@ -1,7 +1,6 @@
 """What runs on a lane's worker: take an assignment, train it, say how it ended, go on."""
 
 import os
-import socket
 import threading
 import uuid
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from orchestrator.training.context import (
     WorkerContext,
     configure_process,
     describe_device,
+    describe_process,
 )
 from orchestrator.training.loop import train
 
@@ -71,8 +71,9 @@ class _Worker:
         self._generation = self._agree_on_generation()
 
     def serve(self) -> None:
+        facts = self._facts()
         if self._rank == 0:
-            ray.get(self._broker.join.remote(self._lane, self._generation, self._facts()))
+            ray.get(self._broker.join.remote(self._lane, self._generation, facts))
         if self._world_size > 1:
             distributed.barrier()
         threading.Thread(target=self._watch_for_stop, daemon=True).start()
@@ -146,13 +147,20 @@ class _Worker:
         self._stop.set()
 
     def _facts(self) -> dict[str, Any]:
+        """What the journal shall know of this lane; every rank says its part."""
+        mine = describe_process(self._device, rank=self._rank)
+        workers = [mine]
+        if self._world_size > 1:
+            workers = [{} for _ in range(self._world_size)]
+            distributed.all_gather_object(workers, mine)
         return {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
+            "host": mine["host"],
+            "pid": mine["pid"],
             "world_size": self._world_size,
-            "threads": torch.get_num_threads(),
-            "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+            "threads": mine["threads"],
+            "cuda_visible_devices": mine["cuda_visible_devices"],
             **describe_device(self._device),
+            "workers": workers,
         }
 
 

@@ -89,6 +89,9 @@ class Place:
     """Absolute path of the folder that the user's own modules are imported from."""
     checkpoint: CheckpointPlan | None = None
     """None writes no checkpoint."""
+    trace: str = ""
+    """Absolute path of a file that gets a digest of every tensor after every step; empty for
+    none."""
     extends: str = ""
     """Absolute path of the folder of a run of fewer epochs that this one goes on from."""
 

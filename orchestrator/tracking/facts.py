@@ -1,11 +1,19 @@
 """What a record says of the software and the working copy that made it."""
 
+import hashlib
+import os
 import platform
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = ("orchestrator", "ray", "mlflow", "torch", "torchvision")
+from orchestrator.tracking.writing import writing
+
+_PACKAGES = (
+    *("orchestrator", "ray", "mlflow", "torch", "torchvision", "numpy", "pillow"),
+    *("scikit-learn", "safetensors", "timm"),
+)
 
 
 def describe_software(folder: Path | None = None) -> dict[str, str]:
@@ -28,7 +36,46 @@ def describe_software(folder: Path | None = None) -> dict[str, str]:
         changes = _git(folder, "status", "--porcelain")
         if changes is not None:
             facts["git.dirty"] = "true" if changes else "false"
-    return facts
+    return {**facts, **_describe_hardware()}
+
+
+def save_changes(folder: Path | None, into: Path) -> dict[str, str]:
+    """Keep what a working copy has that no commit has, so that a run can be had again.
+
+    Args:
+        folder: Of the working copy; the current one where it is None.
+        into: Folder for the file, which is named by its content.
+
+    Returns:
+        `git.diff_file` and `git.diff_sha256`; empty where nothing differs or there is no git.
+
+    Raises:
+        InfeasibleError: The disk is full or gone.
+    """
+    changes = _git(folder, "diff", "--binary", "HEAD")
+    if not changes:
+        return {}
+    digest = hashlib.sha256(changes.encode()).hexdigest()
+    path = into / f"uncommitted-{digest[:8]}.diff"
+    with writing(path):
+        path.write_text(changes + "\n", encoding="utf-8")
+    return {"git.diff_file": path.name, "git.diff_sha256": digest}
+
+
+def _describe_hardware() -> dict[str, str]:
+    """The machine that drives a search; lanes say theirs."""
+    model = platform.machine()
+    cpus = Path("/proc/cpuinfo")
+    if cpus.exists():
+        names = re.findall(r"^model name\s*:\s*(.+)$", cpus.read_text(), re.MULTILINE)
+        model = names[0] if names else model
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {
+        "cpu": model,
+        "cpus": str(os.cpu_count()),
+        "memory_gib": f"{pages * size / 2**30:.1f}",
+        "system": platform.platform(),
+    }
 
 
 def _git(folder: Path | None, *arguments: str) -> str | None:

@@ -32,6 +32,8 @@ class RunState:
     first_reports: list[tuple[float, Mapping[str, float]]] = field(default_factory=list)
     """Every epoch's first report, whichever attempt made it, and its time: what may be written
     where nothing can be taken back."""
+    attempts: list[Mapping[str, Any]] = field(default_factory=list)
+    """Every beginning: number, time, and what is known of the workers that trained it."""
     notes: list[Mapping[str, Any]] = field(default_factory=list)
     """What else was said of the run, such as where it went on from."""
     ending: Mapping[str, Any] = field(default_factory=dict)
@@ -168,6 +170,10 @@ class SearchHistory:
             run.status, run.lane, run.attempt = "running", entry["lane"], entry["attempt"]
             run.started = run.started or entry["t"]
             run.history, run.times = [], []
+            workers = self.lane_facts.get(run.lane, {}).get("workers", [])
+            run.attempts.append(
+                {"attempt": run.attempt, "started": entry["t"], "workers": workers}
+            )
             self.lanes[entry["lane"]] = entry["run"]
         elif kind == journal.EPOCH:
             run.take_report(entry["t"], entry["epoch"], entry["metrics"])

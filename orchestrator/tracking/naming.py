@@ -44,7 +44,12 @@ def search_tags(plan: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, 
     """What all runs of a search share: its label, and the software and devices it ran on."""
     return {
         "orchestrator.search": f"{plan['name']}#{plan['number']}",
-        **{f"orchestrator.{key}": str(value) for key, value in facts.items() if value != ""},
+        **{
+            f"orchestrator.{key}": str(value)
+            for key, value in facts.items()
+            # A list of workers is for the receipt.
+            if value != "" and not isinstance(value, list)
+        },
     }
 
 

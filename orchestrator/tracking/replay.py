@@ -22,6 +22,7 @@ from orchestrator.tracking.mlflow_runs import (
     milliseconds,
 )
 from orchestrator.tracking.naming import child_name, flatten_plan, search_tags
+from orchestrator.tracking.receipt import FILE_NAME, build_receipt
 from orchestrator.tracking.saved_view import view_tag
 from orchestrator.tracking.store import log_batches, open_store
 
@@ -163,6 +164,9 @@ class Replay:
 
     def _end_run(self, client: "MlflowClient", run_id: str, run: RunState) -> None:
         identifier = self._ids[run_id]
+        if run.attempts:
+            receipt = build_receipt(self._history, run_id)
+            client.log_text(identifier, json.dumps(receipt, indent=1), FILE_NAME)
         metric = run.ending.get("metrics", {}).get(self._history.plan["metric"])
         client.update_run(identifier, name=child_name(run, outcome=metric))
         client.set_terminated(identifier, _STATUS[run.status], milliseconds(run.ended))

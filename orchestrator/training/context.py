@@ -5,7 +5,9 @@ and under `torchrun`.
 """
 
 import ctypes
+import os
 import platform
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -74,6 +76,35 @@ def describe_device(device: torch.device) -> dict[str, str]:
         "cuda": torch.version.cuda or "",
         "cudnn": str(torch.backends.cudnn.version() or "") if cuda else "",
         "device": torch.cuda.get_device_name(device) if cuda else "cpu",
+    }
+
+
+def describe_process(device: torch.device, *, rank: int) -> dict[str, Any]:
+    """All of this process that its numbers could depend on, and where it is; plain JSON values.
+
+    Args:
+        device: Where it computes.
+        rank: Its number among the workers.
+    """
+    cuda = device.type == "cuda"
+    properties = torch.cuda.get_device_properties(device) if cuda else None
+    return {
+        "rank": rank,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "device": str(device),
+        "device_name": properties.name if properties else platform.processor() or "cpu",
+        "device_uuid": str(getattr(properties, "uuid", "")) if properties else "",
+        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        # Kernels are chosen by it: another one gives other last digits.
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "deterministic_debug_mode": torch.get_deterministic_debug_mode(),
+        "cublas_workspace_config": os.environ.get("CUBLAS_WORKSPACE_CONFIG", ""),
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "tf32": cuda
+        and (torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
     }
 
 

@@ -23,6 +23,7 @@ from orchestrator.training.outputs import RunFolder, digest_weights
 from orchestrator.training.resumption import describe_resumption, pack, unpack
 from orchestrator.training.scores import score_predictions
 from orchestrator.training.state import TrainingState
+from orchestrator.training.trace import Trace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,7 @@ class Training:
         self._folder = RunFolder(Path(plan.place.folder), context, is_kept=is_kept)
         self._folder.open(data, self._state.load_report)
         self._history = History(plan)
+        self._trace = Trace(Path(plan.place.trace)) if plan.place.trace else None
         self._losses: list[Tensor] = []
         """This worker's, of the steps that the present epoch has done."""
         self._lr = 0.0
@@ -125,6 +127,8 @@ class Training:
             targets = Targets(batch.labels, batch.partner_labels, batch.lam)
             loss = self._state.step(batch.images, targets, batch_size=batch.batch_size)
             self._losses.append(loss)
+            if self._trace is not None:
+                self._trace.add(self._state, loss)
             if self._context.world_size == 1 and self._context.stop_requested():
                 return False
             done = len(self._losses)

@@ -133,6 +133,7 @@ def test_the_smallest_spec_is_decided_to_the_last_value(make_plan: MakePlan) -> 
                 "keep_best": 0,
                 "keep_final": True,
             },
+            "trace": "",
             "extends": "",
         },
         "fingerprint": run.fingerprint,

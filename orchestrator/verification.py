@@ -1,0 +1,224 @@
+"""Verb `verify`: what is promised of numbers, tried on the user's own experiment.
+
+A few steps are trained again and again, each time in another way that must change nothing, and
+every tensor is compared after every step.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from orchestrator.errors import TrainingError
+from orchestrator.launch.environment import WORKER_SETTINGS
+from orchestrator.planning.cluster import Cluster
+from orchestrator.planning.run_plan import Assignment, CheckpointPlan, Numbers, RunPlan
+from orchestrator.planning.search_plan import SearchPlan
+
+EPOCHS: Final = 2
+STEPS: Final = 4
+"""Of each epoch."""
+SHARED_STEPS: Final = 10
+"""That one worker takes, and two."""
+_BREAK: Final = 2
+"""Steps before the interruption: in the middle of an epoch."""
+_PACKAGE: Final = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Whether a promise holds."""
+
+    verdict: Literal["proved", "broken", "not tried"]
+    detail: str
+
+
+class Verification:
+    """Tries the promises on one run.
+
+    Args:
+        plan: The search of that one run.
+        cluster: The machines at hand.
+        folder: For everything that is written; may be removed afterwards.
+    """
+
+    def __init__(self, plan: SearchPlan, cluster: Cluster, folder: Path) -> None:
+        (run,) = plan.runs
+        self._search = plan
+        self._cluster = cluster
+        self._folder = folder
+        self._run = shorten(run)
+
+    def checks(self) -> Mapping[str, Callable[[], Check]]:
+        """What can be tried, by what it promises; a later one builds on those before it."""
+        there = self._run.place.loader_workers
+        other = 0 if there else 2
+        return {
+            "trained again in another process": self._train_again,
+            f"interrupted after step {_BREAK} and resumed": self._interrupt,
+            f"{other} loader processes, {there}": lambda: self._change_loaders(other),
+            "a warm lane, a cold process": self._use_lane,
+            "run --in-process, a lane": self._stay_here,
+            f"2 workers, 1: {SHARED_STEPS} steps in float64": self._share,
+        }
+
+    def _train_again(self) -> Check:
+        both = [self._begin_cold(name) for name in ("cold", "again")]
+        for process in both:
+            _wait(process)
+        return self._compare("again")
+
+    def _interrupt(self) -> Check:
+        often = CheckpointPlan(
+            every_epochs=0, every_steps=None, keep_last=2, keep_best=0, keep_final=False
+        )
+        said = _wait(self._begin_cold("resumed", stop_after=_BREAK, checkpoint=often))
+        assert '"stopped"' in said, said
+        _wait(self._begin_cold("resumed", checkpoint=often))
+        return self._compare("resumed")
+
+    def _change_loaders(self, number: int) -> Check:
+        _wait(self._begin_cold("loaders", loader_workers=number))
+        return self._compare("loaders")
+
+    def _use_lane(self) -> Check:
+        if len(self._cluster.nodes) > 1:
+            return Check(verdict="not tried", detail="the lane may be on another machine")
+        from orchestrator.launch.run import launch
+
+        other = replace(self._run.numbers, seed=self._run.numbers.seed + 1)
+        warming = self._place(replace(self._run, numbers=other, run_id="verify/1/warm"), "warm")
+        runs = (warming, self._place(self._run, "lane"))
+        plan = replace(
+            self._search,
+            folder=self._folder,
+            runs=runs,
+            lanes=replace(self._search.lanes, lanes=1, workers=1),
+        )
+        with launch(plan, self._cluster, {}) as launched:
+            launched.wait(lambda: None)
+        return self._compare("lane")
+
+    def _stay_here(self) -> Check:
+        from orchestrator.launch.in_process import train_here
+        from orchestrator.tracking.journal import Journal
+
+        book = Journal(self._folder / "here")
+        lanes = replace(self._search.lanes, workers=1)
+        train_here(self._place(self._run, "here"), lanes, book, lambda: None)
+        book.close()
+        return self._compare("here", "lane" if self._trace("lane").exists() else "cold")
+
+    def _share(self) -> Check:
+        from orchestrator.training.equivalence import (
+            TOLERANCE,
+            describe_steps,
+            largest_difference,
+        )
+
+        model = replace(self._run.numbers.model, sync_batch_norm=True)
+        training = replace(self._run.numbers.training, precision="float32", compile=False)
+        numbers = replace(
+            self._run.numbers, model=model, training=training, device="cpu", limit_batches=None
+        )
+        processes = []
+        for count in (1, 2):
+            out = self._folder / f"workers-{count}"
+            out.mkdir()
+            plan = replace(self._run, numbers=replace(numbers, world_size=count))
+            processes += [
+                _begin(
+                    "equivalence",
+                    describe_steps(
+                        plan, steps=SHARED_STEPS, rank=rank, world_size=count, out=out
+                    ),
+                )
+                for rank in range(count)
+            ]
+        for process in processes:
+            _wait(process)
+        apart, step, tensor = largest_difference(
+            self._folder / "workers-1", self._folder / "workers-2"
+        )
+        if apart > TOLERANCE:
+            return Check(verdict="broken", detail=f"step {step}: {tensor} by {apart:.1e}")
+        detail = f"within {apart:.1e}; dropout off, batch statistics shared"
+        return Check(verdict="proved", detail=detail)
+
+    def _compare(self, name: str, other: str = "cold") -> Check:
+        from orchestrator.training.trace import find_parting, read_trace
+
+        first, second = (read_trace(self._trace(each)) for each in (other, name))
+        parting = find_parting(first, second)
+        if parting is not None:
+            return Check(verdict="broken", detail=f"step {parting.step}: {parting.tensor}")
+        return Check(
+            verdict="proved",
+            detail=f"{len(first)} steps, {len(first[-1])} tensors, bit for bit",
+        )
+
+    def _begin_cold(
+        self, name: str, *, stop_after: int | None = None, **place: object
+    ) -> "subprocess.Popen[str]":
+        from orchestrator.training.trial import describe_trial
+
+        run = self._place(self._run, name)
+        run = replace(run, place=replace(run.place, **place))  # type: ignore[arg-type]
+        assignment = Assignment(plan=run, attempt=1)
+        return _begin("trial", describe_trial(assignment, stop_after=stop_after))
+
+    def _place(self, run: RunPlan, name: str) -> RunPlan:
+        """The run in a folder of its own, which leaves a trace."""
+        place = replace(
+            run.place,
+            folder=str(self._folder / name),
+            trace=str(self._trace(name)),
+            checkpoint=None,
+            extends="",
+        )
+        return replace(run, place=place)
+
+    def _trace(self, name: str) -> Path:
+        return self._folder / f"{name}.jsonl"
+
+
+def shorten(run: RunPlan) -> RunPlan:
+    """A run of a few steps of two epochs, by one worker, that is the same in all else."""
+    numbers = run.numbers
+    schedule = replace(
+        numbers.schedule,
+        warmup_epochs=numbers.schedule.warmup_epochs * EPOCHS / numbers.training.epochs,
+    )
+    training = replace(numbers.training, epochs=EPOCHS, early_stopping=None)
+    short: Numbers = replace(
+        numbers, schedule=schedule, training=training, world_size=1, limit_batches=STEPS
+    )
+    return replace(run, numbers=short)
+
+
+def _begin(module: str, argument: str) -> "subprocess.Popen[str]":
+    """Start a program of ours that knows torch alone."""
+    path = os.pathsep.join(filter(None, [str(_PACKAGE), os.environ.get("PYTHONPATH", "")]))
+    return subprocess.Popen(
+        [sys.executable, "-m", f"orchestrator.training.{module}", argument],
+        env={**os.environ, **WORKER_SETTINGS, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait(process: "subprocess.Popen[str]") -> str:
+    """What a program printed.
+
+    Raises:
+        TrainingError: It failed; its last line.
+    """
+    out, err = process.communicate()
+    if process.returncode:
+        lines = [line for line in err.splitlines() if line.strip()]
+        raise TrainingError(lines[-1] if lines else f"ended with status {process.returncode}")
+    return out
