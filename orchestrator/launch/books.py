@@ -15,6 +15,12 @@ MAX_CHARGES: Final = 3
 """Deaths of its own lane after which a run is given up; also deaths of a lane that cannot even
 begin, after which the search is."""
 
+MAX_PARTS: Final = 64
+"""Times that a batch is cut again until a run is given up."""
+
+OUT_OF_MEMORY: Final = "out of memory"
+"""Status of an ending after which a run may be tried again."""
+
 Ending = dict[str, Any]
 
 
@@ -46,8 +52,26 @@ class RunBook:
     plan: RunPlan
     ending: "asyncio.Future[Ending]"
     attempts: int = 0
+    parts: int = 1
+    """How often each part of a batch is to be cut again."""
     charges: int = 0
     started: float = 0.0
+
+    def end_of_death(self, *, stopping: bool) -> Ending | None:
+        """What the death of its lane means for a run; None where it is tried again."""
+        if self.charges >= MAX_CHARGES:
+            error = f"its worker died {self.charges} times while training it"
+            return {"status": "failed", "error": error}
+        if stopping:
+            return {"status": "stopped", "error": "stopped before it had finished"}
+        return None
+
+    def end_of_memory(self, ending: Ending, *, stopping: bool) -> Ending | None:
+        """What a lack of memory means; None where it is tried again, with smaller parts."""
+        if self.parts >= MAX_PARTS or stopping:
+            return {**ending, "status": "failed"}
+        self.parts *= 2
+        return None
 
 
 class Queue:

@@ -7,14 +7,12 @@ that died, and a run is given up at its third charge.
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.launch.books import MAX_CHARGES, Ending, LaneBook, Queue, Recorder
-from orchestrator.planning.run_plan import Assignment, RunPlan
-from orchestrator.tracking import journal
+from orchestrator.launch.books import Ending
+from orchestrator.launch.ledger import Ledger
 
 
 class Broker:
@@ -26,15 +24,9 @@ class Broker:
     """
 
     def __init__(self, folder: str, lanes: Sequence[str]) -> None:
-        self._recorder = Recorder(Path(folder))
-        self._queue = Queue()
-        self._runs = self._queue.runs
-        self._lanes = {lane: LaneBook() for lane in lanes}
+        self._ledger = Ledger(Path(folder), lanes)
         self._changed = asyncio.Condition()
-        self._stopping = asyncio.Event()
-        self._training = asyncio.Event()
         self._closed = False
-        self._failure = ""
 
     # What the driver and Tune's clients ask
 
@@ -47,30 +39,27 @@ class Broker:
         Returns:
             The endings in the order of the plans: `status`, `metrics`, `error`, ….
         """
-        runs = [self._queue.submit(RunPlan.from_json(values)) for values in plans]
-        if self._stopping.is_set() or self._failure:
-            self._end_waiting()
+        runs = self._ledger.submit(plans)
         await self._notify()
         return list(await asyncio.gather(*(asyncio.shield(run.ending) for run in runs)))
 
     async def settle(self, endings: Mapping[str, Ending]) -> None:
         """Know runs that need not be trained, by the endings that they have had."""
-        self._queue.settle(endings)
+        self._ledger.queue.settle(endings)
 
     async def wait_for_training(self) -> None:
         """Return once a run has reported its first epoch, or has ended."""
-        await self._training.wait()
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._ledger.has_trained)
 
     async def stop(self) -> None:
         """Let nothing new begin and ask what is running to stop at its next step or epoch."""
-        self._stopping.set()
-        self._end_waiting()
+        self._ledger.stop(at_once=False)
         await self._notify()
 
     async def abandon(self) -> None:
         """End every run that has not ended: nobody will hear of it again."""
-        self._stopping.set()
-        self._end_all(status="stopped", error="stopped before it had finished")
+        self._ledger.stop(at_once=True)
         await self._notify()
 
     async def close(self) -> None:
@@ -80,8 +69,7 @@ class Broker:
 
     async def fail(self, cause: str) -> None:
         """No lane is left: every run that has not ended fails with this cause."""
-        self._failure = cause
-        self._end_all(status="failed", error=cause)
+        self._ledger.fail(cause)
         await self._notify()
 
     # What lanes ask
@@ -94,22 +82,22 @@ class Broker:
             generation: Distinguishes these processes from those before a death.
             facts: What the journal shall know of them: versions, device, process ids.
         """
-        self._write(journal.LANE, lane=lane, facts=dict(facts))
-        self._take_back(lane)
-        self._lanes[lane] = LaneBook(generation)
+        self._ledger.join(lane, generation, facts)
         await self._notify()
 
     async def next_assignment(self, lane: str, generation: str, index: int) -> str | None:
         """The index-th assignment of this lane's generation, as JSON; None to go home."""
         async with self._changed:
             while True:
-                here = self._lanes[lane]
+                here = self._ledger.lanes[lane]
                 if here.generation != generation:
                     return None
                 if index < len(here.served):
                     return here.served[index]
-                if here.current is None and self._queue:
-                    return self._assign(lane, here)
+                if here.current is None and self._ledger.queue:
+                    assignment = self._ledger.assign(lane)
+                    self._changed.notify_all()
+                    return assignment
                 if self._closed:
                     return None
                 await self._changed.wait()
@@ -118,129 +106,48 @@ class Broker:
         self, lane: str, generation: str, run_id: str, epoch: int, metrics: Mapping[str, float]
     ) -> str:
         """Keep one epoch's metrics; `stop` where the run shall not go on."""
-        if self._is_stale(lane, generation, run_id):
+        if self._ledger.is_stale(lane, generation, run_id):
             return "stop"
-        self._write(journal.EPOCH, run=run_id, epoch=epoch, metrics=dict(metrics))
-        self._training.set()
-        return "stop" if self._stopping.is_set() else "continue"
+        is_first = not self._ledger.has_trained
+        self._ledger.report(run_id, epoch, metrics)
+        if is_first or self._ledger.stopping:
+            await self._notify()
+        return "stop" if self._ledger.stopping else "continue"
 
     async def note(
         self, lane: str, generation: str, run_id: str, note: Mapping[str, Any]
     ) -> None:
         """Keep what else there is to say of a run, such as where it went on from."""
-        if not self._is_stale(lane, generation, run_id):
-            self._write(journal.NOTE, run=run_id, **note)
+        if not self._ledger.is_stale(lane, generation, run_id):
+            self._ledger.note(run_id, note)
 
     async def finish(self, lane: str, generation: str, run_id: str, ending: Ending) -> None:
         """A lane is done with a run, one way or the other."""
-        if self._is_stale(lane, generation, run_id):
-            return
-        self._end(run_id, **ending)
-        await self._notify()
+        if not self._ledger.is_stale(lane, generation, run_id):
+            self._ledger.end_attempt(run_id, ending)
+            await self._notify()
 
     async def wait_for_stop(self) -> None:
         """Return once everything shall stop."""
-        await self._stopping.wait()
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._ledger.stopping)
 
     async def note_exception(
         self, lane: str, generation: str, run_id: str, rank: int, ending: Ending
     ) -> None:
         """A rank among several raised, by itself or because a peer had died: `charge` tells."""
-        if not self._is_stale(lane, generation, run_id):
-            self._lanes[lane].raised[rank] = ending
+        if not self._ledger.is_stale(lane, generation, run_id):
+            self._ledger.lanes[lane].raised[rank] = ending
 
     async def charge(self, lane: str, ranks: Sequence[int], cause: str) -> None:
-        """These ranks of a lane are gone: its run is charged, or has failed if all had raised.
-
-        A lane that dies again and again before it can train would be restarted for ever.
-        """
-        here = self._lanes[lane]
-        if here.current is None:
-            here.deaths += not here.served
-            if here.deaths >= MAX_CHARGES:
-                await self.fail(
-                    f"{lane} died {here.deaths} times before it could train: {cause}"
-                )
-        elif here.raised.keys() >= set(ranks):
-            self._end(here.current, **next(iter(here.raised.values())))
-            await self._notify()
-        else:
-            self._runs[here.current].charges += 1
+        """These ranks of a lane are gone: its run is charged; it has failed if all raised."""
+        self._ledger.charge(lane, ranks, cause)
+        await self._notify()
 
     async def leave(self, lanes: Sequence[str], cause: str) -> None:
         """These lanes will not come back: others get their runs; without others all fail."""
-        for lane in lanes:
-            self._take_back(lane)
-            del self._lanes[lane]
-        if not self._lanes:
-            await self.fail(cause)
+        self._ledger.leave(lanes, cause)
         await self._notify()
-
-    # How it keeps books
-
-    def _is_stale(self, lane: str, generation: str, run_id: str) -> bool:
-        here = self._lanes[lane]
-        return here.generation != generation or here.current != run_id
-
-    def _take_back(self, lane: str) -> None:
-        """Queue again what a lane was training when it died, or give it up."""
-        interrupted = self._lanes[lane].current
-        if interrupted is None or self._runs[interrupted].ending.done():
-            return
-        run = self._runs[interrupted]
-        if run.charges >= MAX_CHARGES:
-            error = f"its worker died {run.charges} times while training it"
-            self._end(interrupted, status="failed", error=error)
-        elif self._stopping.is_set():
-            self._end(interrupted, status="stopped", error="stopped before it had finished")
-        else:
-            self._queue.put_back(interrupted)
-
-    def _assign(self, lane: str, here: LaneBook) -> str:
-        run = self._queue.take()
-        run_id = run.plan.run_id
-        run.attempts += 1
-        run.started = time.time()
-        here.current = run_id
-        here.served.append(Assignment(plan=run.plan, attempt=run.attempts).to_json())
-        self._write(journal.START, run=run_id, lane=lane, attempt=run.attempts)
-        self._changed.notify_all()
-        return here.served[-1]
-
-    def _end(self, run_id: str, *, status: str, **values: Any) -> None:  # noqa: ANN401
-        run = self._runs[run_id]
-        if run.ending.done():
-            return
-        self._queue.drop(run_id)
-        for lane in self._lanes.values():
-            if lane.current == run_id:
-                lane.current = None
-        duration = time.time() - run.started if run.started else 0.0
-        ending = {"status": status, "metrics": {}, "weights_sha256": "", "error": "", **values}
-        self._write(journal.END, run=run_id, duration_s=duration, **ending)
-        if not run.ending.done():
-            run.ending.set_result(ending)
-        self._training.set()
-
-    def _end_all(self, *, status: str, error: str) -> None:
-        for run_id in self._runs:
-            self._end(run_id, status=status, error=error)
-
-    def _end_waiting(self) -> None:
-        failed = self._failure
-        for run_id in self._queue:
-            if failed:
-                self._end(run_id, status="failed", error=failed)
-            else:
-                self._end(run_id, status="stopped", error="stopped before it began")
-
-    def _write(self, kind: str, **values: Any) -> None:  # noqa: ANN401
-        """Journal an entry; without a disk nothing more can count, and all ends."""
-        lost = self._recorder.write(kind, **values)
-        if lost and not self._failure:
-            self._failure = lost
-            self._stopping.set()
-            self._end_all(status="failed", error=lost)
 
     async def _notify(self) -> None:
         async with self._changed:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from orchestrator.launch.books import MAX_PARTS
 from orchestrator.launch.failures import describe_failure
 from orchestrator.planning.placement import LanePlan
 from orchestrator.planning.run_plan import Assignment, RunPlan
@@ -18,6 +19,8 @@ from orchestrator.training.context import (
     describe_process,
 )
 from orchestrator.training.loop import train
+from orchestrator.training.memory import OutOfMemoryError, release_memory
+from orchestrator.training.running import Result
 
 _LANE = "in process"
 
@@ -50,7 +53,7 @@ def train_here(
     book.append(journal.LANE, lane=_LANE, facts=facts)
     book.append(journal.START, run=plan.run_id, lane=_LANE, attempt=1)
     try:
-        result = train(Assignment(plan=plan, attempt=1), context)
+        result = _train(plan, context)
     except Exception as error:
         ending = describe_failure(error, Path(plan.place.folder))
         _end(book, plan.run_id, started, **ending)
@@ -65,6 +68,19 @@ def train_here(
     )
     tick()
     return True
+
+
+def _train(plan: RunPlan, context: WorkerContext) -> Result:
+    """Train, with smaller parts of a batch where a GPU's memory does not suffice."""
+    parts = 1
+    while True:
+        try:
+            return train(Assignment(plan=plan, attempt=1, parts=parts), context)
+        except OutOfMemoryError:
+            if parts >= MAX_PARTS:
+                raise
+        parts *= 2
+        release_memory()
 
 
 def _build_context(

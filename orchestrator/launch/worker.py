@@ -13,6 +13,7 @@ import torch
 from torch import distributed
 
 from orchestrator.errors import NonFiniteLossError
+from orchestrator.launch.books import OUT_OF_MEMORY
 from orchestrator.launch.failures import describe_failure
 from orchestrator.launch.lanes import BROKER_NAMESPACE
 from orchestrator.planning.run_plan import Assignment
@@ -24,6 +25,7 @@ from orchestrator.training.context import (
     describe_process,
 )
 from orchestrator.training.loop import train
+from orchestrator.training.memory import OutOfMemoryError, release_memory
 
 
 def serve(config: Mapping[str, Any]) -> None:
@@ -117,6 +119,11 @@ class _Worker:
         except ray.exceptions.RayError:
             # The broker is gone, and with it whoever wanted this run.
             raise
+        except OutOfMemoryError as error:
+            ending = {"status": OUT_OF_MEMORY, "error": str(error)}
+            if self._world_size > 1:
+                self._tell("note_exception", run_id, self._rank, ending)
+                raise
         except Exception as error:
             ending = describe_failure(error, Path(assignment.plan.place.folder))
             # All ranks read the same loss; any other exception may be one rank's own.
@@ -124,6 +131,7 @@ class _Worker:
                 self._tell("note_exception", run_id, self._rank, ending)
                 # Peers may sit in a collective: Ray Train restarts the group.
                 raise
+        release_memory()
         if self._rank == 0:
             self._tell("finish", run_id, ending)
 

@@ -179,7 +179,9 @@ def _rates(numbers: Numbers) -> str:
 def _training_words(training: TrainingPlan) -> Iterator[str]:
     if training.precision != "float32":
         yield training.precision
-    if training.accumulate > 1:
+    if not training.accumulate:
+        yield "as few parts a step as fit"
+    elif training.accumulate > 1:
         yield f"{training.accumulate} parts a step"
     if training.clip_norm is not None:
         yield f"gradient norm at most {training.clip_norm:g}"

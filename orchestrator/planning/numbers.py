@@ -68,7 +68,7 @@ def resolve_numbers(
         optimizer=optimizer,
         fine_tune=resolve_fine_tune(keys, optimizer),
         schedule=_resolve_schedule(keys, limits),
-        training=_resolve_training(keys.training, limits),
+        training=_resolve_training(keys, limits),
         world_size=lanes.workers,
         threads=lanes.cpus_per_worker,
         device=lanes.device,
@@ -157,12 +157,24 @@ def _resolve_schedule(keys: Keys, limits: Limits) -> SchedulePlan:
     )
 
 
-def _resolve_training(training: TrainingSpec, limits: Limits) -> TrainingPlan:
+def count_parts(keys: Keys) -> int:
+    """Parts that a worker's share of a batch is cut into; 0 for as few as fit."""
+    micro_batch = keys.training.micro_batch
+    if micro_batch is None:
+        return keys.training.accumulate
+    if micro_batch == "auto":
+        return 0
+    share = -(-keys.data.batch_size // keys.resources.num_workers)
+    return -(-share // micro_batch)
+
+
+def _resolve_training(keys: Keys, limits: Limits) -> TrainingPlan:
+    training: TrainingSpec = keys.training
     stopping = training.early_stopping
     return TrainingPlan(
         epochs=1 if limits.fast_dev_run else training.epochs,
         precision=training.precision,
-        accumulate=training.accumulate,
+        accumulate=count_parts(keys),
         clip_norm=training.clip_norm,
         ema=training.ema,
         compile=training.compile,

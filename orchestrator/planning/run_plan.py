@@ -136,13 +136,16 @@ class Assignment:
     plan: RunPlan
     attempt: int
     """1 for the first try; a lane that died in the middle makes it one more."""
+    parts: int = 1
+    """How often each part of a batch is to be cut again: a GPU's memory did not suffice."""
 
     def to_json(self) -> str:
         """The assignment as JSON text."""
-        return json.dumps({"plan": self.plan.to_json(), "attempt": self.attempt})
+        values = {"plan": self.plan.to_json(), "attempt": self.attempt, "parts": self.parts}
+        return json.dumps(values)
 
     @classmethod
     def from_json(cls, text: str) -> "Assignment":
         """The assignment that `to_json` wrote."""
         values = json.loads(text)
-        return cls(plan=RunPlan.from_json(values["plan"]), attempt=values["attempt"])
+        return cls(**{**values, "plan": RunPlan.from_json(values["plan"])})

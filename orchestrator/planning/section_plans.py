@@ -220,7 +220,8 @@ class TrainingPlan:
     epochs: int
     precision: Literal["float32", "bfloat16", "float16"]
     accumulate: int
-    """Parts that a worker's share of a batch is cut into, one after the other."""
+    """Parts that a worker's share of a batch is cut into, one after the other; 0 for as few as
+    fit, found before the first step."""
     clip_norm: float | None
     ema: float | None
     """Decay per step of the exponential moving average of the weights; None for none."""

@@ -188,6 +188,10 @@ class TrainingSpec(Section):
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Parts that a worker's share of a batch is cut into, their gradients summed before the one
     step (count, >= 1): less memory, the same global batch."""
+    micro_batch: Literal["auto"] | Annotated[int, Field(ge=2)] | None = None
+    """Images that a worker computes on at once, in place of accumulate (count, >= 2), or `auto`
+    for as many as fit, found before training starts. Batch normalisation sees these alone.
+    Unset: its share of a batch, by accumulate."""
     clip_norm: Annotated[float, Field(gt=0.0)] | None = None
     """Largest norm of the whole gradient (dimensionless, > 0). Unset: none.
     Source: Pascanu et al. 2013, arXiv:1211.5063."""
@@ -202,3 +206,8 @@ class TrainingSpec(Section):
     deterministic: false."""
     early_stopping: EarlyStoppingSpec | None = None
     """When to stop because nothing improves any more; a section of keys. Unset: never."""
+
+    def list_contradictions(self) -> Iterator[Finding]:
+        """Yield what no setting may hold."""
+        if self.micro_batch is not None and self.accumulate > 1:
+            yield "micro_batch", "says the same as accumulate; leave one of the two out"

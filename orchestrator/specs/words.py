@@ -6,7 +6,6 @@ Tables alone; the first two shrink as things are built.
 from collections.abc import Mapping
 
 NOT_BUILT_KEYS: Mapping[str, str] = {
-    "training.micro_batch": "training.accumulate cuts a batch into parts",
     "resources.visible_devices": "set CUDA_VISIBLE_DEVICES before starting Ray",
     "resources.placement": "",
     "resources.min_workers": "",

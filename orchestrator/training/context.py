@@ -58,6 +58,14 @@ class WorkerContext:
         verdict = self.report(epoch, metrics) if self.rank == 0 else "continue"
         return "stop" if self.agree(verdict == "stop") else "continue"
 
+    def largest(self, value: int) -> int:
+        """The largest of all ranks' values, on every rank."""
+        if self.world_size == 1:
+            return value
+        values = torch.tensor([value], device=self.device)
+        distributed.all_reduce(values, op=distributed.ReduceOp.MAX)
+        return int(values.item())
+
     def agree(self, answer: bool) -> bool:
         """Bring rank 0's answer to every rank."""
         if self.world_size == 1:

@@ -1,14 +1,19 @@
 """The training of one assignment, from its plan to its result."""
 
+import re
+from typing import Final
+
 import torch
 
 from orchestrator.errors import NonFiniteLossError, TrainingError
-from orchestrator.planning.run_plan import Assignment
+from orchestrator.planning.run_plan import Assignment, RunPlan
 from orchestrator.training.checkpoint import Checkpoints
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.data.build import RunData, build_data
 from orchestrator.training.data.loader import TrainLoader
 from orchestrator.training.running import Result, Training
+
+_NONDETERMINISTIC: Final = re.compile(r"(\S+) does not have a deterministic implementation")
 
 
 def train(assignment: Assignment, context: WorkerContext) -> Result:
@@ -33,28 +38,39 @@ def train(assignment: Assignment, context: WorkerContext) -> Result:
     plan, numbers = assignment.plan, assignment.plan.numbers
     torch.backends.cudnn.benchmark = numbers.training.cudnn_benchmark
     data = build_data(numbers.data, plan.place, seed=numbers.seed)
-    loader = TrainLoader(
-        data.train,
-        numbers.data,
-        seed=numbers.seed,
-        rank=context.rank,
-        world_size=context.world_size,
-        device=context.device,
-        loader_workers=plan.place.loader_workers,
-        limit_batches=numbers.limit_batches,
-        overfit_batches=numbers.overfit_batches,
-    )
+    loader = _build_loader(plan, data, context)
     _check_batches(data, loader, context)
     checkpoints = Checkpoints(plan, context, steps_per_epoch=loader.steps_per_epoch)
     training = Training(plan, context, data, loader, checkpoints)
     try:
-        training.resume()
+        training.resume(parts=assignment.parts)
         return training.train()
     except NonFiniteLossError as error:
         raise NonFiniteLossError(f"{error}{checkpoints.word_newest()}") from error
+    except RuntimeError as error:
+        if (refused := _NONDETERMINISTIC.search(str(error))) is None:
+            raise
+        raise TrainingError(
+            f"deterministic: {refused[1]} has no deterministic form on {context.device.type}; "
+            "use another operation, or set deterministic: warn, which names it and goes on"
+        ) from error
     finally:
         loader.close()
         checkpoints.close()
+
+
+def _build_loader(plan: RunPlan, data: RunData, context: WorkerContext) -> TrainLoader:
+    return TrainLoader(
+        data.train,
+        plan.numbers.data,
+        seed=plan.numbers.seed,
+        rank=context.rank,
+        world_size=context.world_size,
+        device=context.device,
+        loader_workers=plan.place.loader_workers,
+        limit_batches=plan.numbers.limit_batches,
+        overfit_batches=plan.numbers.overfit_batches,
+    )
 
 
 def _check_batches(data: RunData, loader: TrainLoader, context: WorkerContext) -> None:

@@ -61,6 +61,7 @@ def pack(
         "classes": list(classes),
         "history": list(history),
         "lr": lr,
+        "parts": state.parts,
         "state": state.state_dict(),
         "best": best,
         "ranks": ranks,
@@ -91,6 +92,7 @@ def unpack(
             f"(got {context.world_size})"
         )
     state.load_state_dict(content["state"])
+    state.parts = content["parts"]
     for metrics in content["history"]:
         history.add(metrics)
     mine = content["ranks"][context.rank]

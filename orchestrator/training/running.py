@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from orchestrator.planning.run_plan import RunPlan
@@ -18,6 +19,7 @@ from orchestrator.training.evaluation import Predictions, evaluate
 from orchestrator.training.group_table import describe_groups, tabulate_groups
 from orchestrator.training.history import History
 from orchestrator.training.loss import Targets
+from orchestrator.training.memory import find_parts, told_of_memory
 from orchestrator.training.metrics import Tally
 from orchestrator.training.outputs import RunFolder, digest_weights
 from orchestrator.training.resumption import describe_resumption, pack, unpack
@@ -81,8 +83,12 @@ class Training:
         self._best: dict[str, Any] | None = None
         """Weights of the best epoch so far, where that is the one that counts."""
 
-    def resume(self) -> None:
-        """Go on from the newest checkpoint, where there is one."""
+    def resume(self, *, parts: int) -> None:
+        """Go on from the newest checkpoint, where there is one.
+
+        Args:
+            parts: How often each part of a batch is to be cut again.
+        """
         content, found = self._checkpoints.load()
         if content is not None:
             self._losses, self._lr, self._best = unpack(
@@ -96,6 +102,19 @@ class Training:
                 self._folder.write_best(self._best)
         if (content or found.damaged) and self._context.rank == 0:
             self._context.note(describe_resumption(found, self._history, len(self._losses)))
+        self._choose_parts(parts, begins=content is None)
+
+    def _choose_parts(self, times: int, *, begins: bool) -> None:
+        """Decide how many parts a batch is cut into, where plan and checkpoint do not."""
+        state, context = self._state, self._context
+        if self._plan.numbers.training.accumulate == 0 and begins and times == 1:
+            share = -(-max(self._loader.sizes) // context.world_size)
+            data = self._numbers.data
+            shape = torch.Size([share, data.channels, data.image_size, data.image_size])
+            state.parts = find_parts(state, shape, context)
+        state.parts = max(state.parts, times * max(1, self._numbers.training.accumulate))
+        if state.parts != self._numbers.training.accumulate and context.rank == 0:
+            context.note({"note": "parts", "parts": state.parts})
 
     def train(self) -> Result:
         """Train the epochs that are left."""
@@ -125,7 +144,8 @@ class Training:
         steps = self._loader.steps_per_epoch
         for batch in self._loader.epoch(epoch, start=len(self._losses)):
             targets = Targets(batch.labels, batch.partner_labels, batch.lam)
-            loss = self._state.step(batch.images, targets, batch_size=batch.batch_size)
+            with told_of_memory(self._state):
+                loss = self._state.step(batch.images, targets, batch_size=batch.batch_size)
             self._losses.append(loss)
             if self._trace is not None:
                 self._trace.add(self._state, loss)

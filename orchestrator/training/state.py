@@ -46,6 +46,8 @@ class TrainingState:
     plan: TrainingPlan
     precision: Precision
     world_size: int
+    parts: int = 1
+    """Parts that a worker's share of a batch is cut into, where it has two images for each."""
     load_report: LoadReport | None = None
     average: AveragedModel | None = None
     """Moving average of the weights; None where none is kept."""
@@ -96,6 +98,7 @@ class TrainingState:
                 training.precision, device, channels_last=numbers.model.channels_last
             ),
             world_size=context.world_size,
+            parts=max(1, training.accumulate),
             load_report=built.load_report,
             average=build_average(model, training.ema),
         )
@@ -125,10 +128,11 @@ class TrainingState:
             device. Its mean over workers is the mean over the global batch.
         """
         self.optimizer.zero_grad()
-        parts = targets.split(self.plan.accumulate)
+        count = min(self.parts, max(self.plan.accumulate, len(images) // 2, 1))
+        parts = targets.split(count)
         total = None
         for number, (pixels, part) in enumerate(
-            zip(images.tensor_split(self.plan.accumulate), parts, strict=True), start=1
+            zip(images.tensor_split(count), parts, strict=True), start=1
         ):
             loss = self._backward(pixels, part, batch_size, last=number == len(parts))
             total = loss if total is None else total + loss
@@ -172,6 +176,15 @@ class TrainingState:
         self.precision.scaler.load_state_dict(values["scaler"])
         if self.average is not None:
             self.average.load_state_dict(values["average"])
+
+    def try_backward(self, images: Tensor, targets: Targets) -> None:
+        """Run forward and backward as a step would, on this worker alone."""
+        with self.precision.autocast():
+            output = self.model(self.precision.lay_out(images))
+        logits, _ = read_outputs(output, self.model)
+        loss = self.loss(self.precision.widen(logits), targets)
+        if loss.requires_grad:
+            loss.backward()
 
     def _backward(
         self, images: Tensor, targets: Targets, batch_size: int, *, last: bool

@@ -421,3 +421,52 @@ def test_a_full_disk_ends_the_search(tmp_path: Path, plans: list[dict[str, Any]]
     text = f"cannot write {file} (File too large); what was recorded before is kept"
     assert {ending["error"] for ending in endings} == {text}
     assert [kind for kind, _ in kinds(tmp_path)] == ["lane", "start"]
+
+
+def test_a_run_out_of_memory_is_tried_with_smaller_parts(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """Twice as many parts each time, the next run of all; given up where it is of no use."""
+
+    async def scene() -> list[dict[str, Any]]:
+        broker = Broker(str(tmp_path), ["lane 0"])
+        submitted = asyncio.create_task(broker.train(plans[:2]))
+        await broker.join("lane 0", "first", {})
+        index = 0
+        for index, parts in enumerate((1, 2, 4, 8, 16, 32, 64)):
+            text = await broker.next_assignment("lane 0", "first", index)
+            assert text is not None
+            assignment = Assignment.from_json(text)
+            assert (assignment.plan.run_id, assignment.parts) == ("demo/1/seed=0", parts)
+            ending = {"status": "out of memory", "error": "too large"}
+            await broker.finish("lane 0", "first", "demo/1/seed=0", ending)
+        text = await broker.next_assignment("lane 0", "first", index + 1)
+        await broker.finish("lane 0", "first", run_of(text), FINISHED)
+        return await submitted
+
+    first, second = play(scene())
+
+    assert (first["status"], first["error"]) == ("failed", "too large")
+    assert second["status"] == "finished"
+
+
+def test_runs_that_are_settled_are_not_trained(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """Whoever submits them gets the endings that they have had; nothing is journalled."""
+
+    async def scene() -> list[dict[str, Any]]:
+        broker = Broker(str(tmp_path), ["lane 0"])
+        await broker.settle({"demo/1/seed=0": FINISHED})
+        submitted = asyncio.create_task(broker.train(plans[:2]))
+        await broker.join("lane 0", "first", {})
+        text = await broker.next_assignment("lane 0", "first", 0)
+        assert run_of(text) == "demo/1/seed=1"
+        await broker.finish("lane 0", "first", run_of(text), {**FINISHED, "status": "failed"})
+        return await submitted
+
+    first, second = play(scene())
+
+    assert first == FINISHED
+    assert second["status"] == "failed"
+    assert ("start", "demo/1/seed=0") not in kinds(tmp_path)

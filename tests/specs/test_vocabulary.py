@@ -39,7 +39,6 @@ Refused = Callable[..., tuple[str, ...]]
         ("loss.smooth", "no such key; did you mean 'smoothing'?"),
         ("betas", "that is 'optimizer.arguments' here"),
         ("search.scheduler", "not built yet; every run trains to its end"),
-        ("training.micro_batch", "not built yet; training.accumulate cuts a batch into parts"),
         (
             "checkpoint.interval",
             "no such key; keys here are every_epochs, every_steps, keep_last, keep_best",

@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
-from orchestrator.errors import NonFiniteLossError
+from orchestrator.errors import NonFiniteLossError, TrainingError
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.planning.section_plans import GroupPlan, NormalizePlan
+from orchestrator.training.context import configure_process
 from orchestrator.training.data.build import build_data
 from orchestrator.training.loop import train
 from orchestrator.training.model.small_cnn import SmallCNN
@@ -397,3 +398,38 @@ def test_every_kind_of_data_is_trained_on(
     result = train(make_assignment(data=data, training={"epochs": 1}), worker.context)
 
     assert result.status == "finished"
+
+
+SCATTERED = """
+import torch
+from torch import nn
+
+class Scattered(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.head = nn.Linear(64, num_classes)
+
+    def forward(self, images):
+        flat = images.flatten(1).clone()
+        if len(images) > 2:
+            places = torch.arange(flat.numel())
+            flat.put_(places, flat.flatten().clone(), accumulate=False)
+        return self.head(flat)
+"""
+
+
+def test_an_operator_without_a_deterministic_form_is_named(
+    make_assignment: MakeAssignment, worker: Any, tmp_path: Path
+) -> None:
+    """With a way out; `warn` names it and goes on."""
+    (tmp_path / "scattered.py").write_text(SCATTERED)
+    assignment = make_assignment(
+        model={"architecture": "scattered:Scattered"}, place={"sources": str(tmp_path)}
+    )
+
+    with pytest.raises(TrainingError, match=r"^deterministic: put_ has no .* form on cpu; use"):
+        train(assignment, worker.context)
+
+    configure_process(threads=1, deterministic="warn", device=torch.device("cpu"))
+    with pytest.warns(UserWarning, match="put_ does not have a deterministic implementation"):
+        assert train(assignment, worker.context).status == "finished"

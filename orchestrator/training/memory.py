@@ -1,0 +1,118 @@
+"""A GPU's memory that does not suffice: batches cut into more parts, and how many are needed.
+
+The parts' gradients are summed before the one step, so that the global batch stays what the
+plan says; batch normalisation alone sees the smaller parts.
+"""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from orchestrator.errors import TrainingError
+from orchestrator.training.context import WorkerContext
+from orchestrator.training.loss import Targets
+from orchestrator.training.state import TrainingState
+from orchestrator.training.streams import read_generators, set_generators
+
+_MOMENTS = 2
+"""Tensors of the parameters' size that an optimizer may add with its first step."""
+
+
+class OutOfMemoryError(TrainingError):
+    """A part of a batch does not fit; half of it may."""
+
+
+@contextmanager
+def told_of_memory(state: TrainingState) -> Iterator[None]:
+    """Tell of a GPU whose memory does not suffice in words.
+
+    Args:
+        state: What is trained.
+
+    Raises:
+        OutOfMemoryError: It did not suffice.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        first = str(error).splitlines()[0]
+        raise OutOfMemoryError(
+            f"out of memory with {state.parts} parts of a batch ({first}); set "
+            "training.micro_batch to fewer images, or data.batch_size lower"
+        ) from error
+
+
+def release_memory() -> None:
+    """Give back what a training that has ended held."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def find_parts(state: TrainingState, shape: torch.Size, context: WorkerContext) -> int:
+    """The fewest parts that this worker's share of a batch fits in, the same on every rank.
+
+    Tried on the device, forward and backward; nothing of the training is changed by it.
+
+    Args:
+        state: Network, loss and precision.
+        shape: Of the worker's images, (B, C, H, W).
+        context: This worker.
+
+    Raises:
+        OutOfMemoryError: Not even two images fit at once.
+    """
+    parts = 1
+    while not _fits(state, shape, parts, context):
+        if shape[0] // (2 * parts) < 2:
+            raise OutOfMemoryError(
+                f"not even {shape[0] // parts} images fit on {context.device} at once; set "
+                "data.image_size lower, or choose a smaller network"
+            )
+        parts *= 2
+    return context.largest(parts)
+
+
+def _fits(state: TrainingState, shape: torch.Size, parts: int, context: WorkerContext) -> bool:
+    generators = read_generators(context.device)
+    images = torch.zeros(-(-shape[0] // parts), *shape[1:], device=context.device)
+    targets = Targets(torch.zeros(len(images), dtype=torch.int64, device=context.device))
+    try:
+        with _untouched(state.model):
+            state.model.train()
+            _freeze_statistics(state.model)
+            reserved = [
+                torch.empty_like(parameter)
+                for parameter in state.model.parameters()
+                for _ in range(_MOMENTS)
+            ]
+            state.try_backward(images, targets)
+            del reserved
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        state.optimizer.zero_grad()
+        set_generators(generators, context.device)
+        release_memory()
+    return True
+
+
+@contextmanager
+def _untouched(model: nn.Module) -> Iterator[None]:
+    """Put every layer back into the mode that it was in."""
+    modes = {layer: layer.training for layer in model.modules()}
+    try:
+        yield
+    finally:
+        for layer, training in modes.items():
+            layer.training = training
+
+
+def _freeze_statistics(model: nn.Module) -> None:
+    for layer in model.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.eval()
