@@ -162,11 +162,12 @@ def _cost_notes(plan: SearchPlan, longer: Mapping[str, tuple[int, str]]) -> Iter
         epochs = sum(run.numbers.training.epochs for run in runs)
         there = sum(longer[run.run_id][0] for run in runs)
         if is_open_ended(runs[0].numbers):
-            yield f"{count} of fewer epochs go on from their last: {epochs - there} epochs more"
+            go = "goes" if len(runs) == 1 else "go"
+            yield f"{count} {go} on from one of fewer epochs: {epochs - there} epochs to train"
         else:
             yield (
-                f"{count} of fewer epochs cannot go on: under {name} every rate depends on the "
-                f"number of epochs, so that all {epochs} epochs are trained"
+                f"{count} cannot go on from one of fewer epochs: under {name} every rate "
+                f"depends on the number of epochs, so that all {epochs} are trained"
             )
 
 

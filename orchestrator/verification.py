@@ -47,7 +47,8 @@ class Verification:
 
     def __init__(self, plan: SearchPlan, cluster: Cluster, folder: Path) -> None:
         (run,) = plan.runs
-        self._search = plan
+        self.search = plan
+        """Of the run that is tried on."""
         self._cluster = cluster
         self._folder = folder
         self._run = shorten(run)
@@ -93,10 +94,10 @@ class Verification:
         warming = self._place(replace(self._run, numbers=other, run_id="verify/1/warm"), "warm")
         runs = (warming, self._place(self._run, "lane"))
         plan = replace(
-            self._search,
+            self.search,
             folder=self._folder,
             runs=runs,
-            lanes=replace(self._search.lanes, lanes=1, workers=1),
+            lanes=replace(self.search.lanes, lanes=1, workers=1),
         )
         with launch(plan, self._cluster, {}) as launched:
             launched.wait(lambda: None)
@@ -107,7 +108,7 @@ class Verification:
         from orchestrator.tracking.journal import Journal
 
         book = Journal(self._folder / "here")
-        lanes = replace(self._search.lanes, workers=1)
+        lanes = replace(self.search.lanes, workers=1)
         train_here(self._place(self._run, "here"), lanes, book, lambda: None)
         book.close()
         return self._compare("here", "lane" if self._trace("lane").exists() else "cold")

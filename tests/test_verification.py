@@ -1,0 +1,100 @@
+"""What `verify` proves, and that it sees a promise broken."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.planning.cluster import Cluster, Node
+from orchestrator.verification import Check, Verification
+from orchestrator.verifying import verification
+
+NETWORKS = """
+import os
+import torch
+from torch import nn
+
+class Plain(nn.Sequential):
+    def __init__(self, num_classes):
+        body = nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3)
+        super().__init__(*body, nn.Linear(32, num_classes))
+
+class Restless(Plain):
+    '''Draws from the operating system, which no seed reaches.'''
+
+    def forward(self, images):
+        noise = int.from_bytes(os.urandom(4), "big") / 2**32
+        return super().forward(images) * (1 + noise * self.training)
+
+class Counting(Plain):
+    '''Weighs an image by how many others a worker has of the batch.'''
+
+    def forward(self, images):
+        return super().forward(images) * (1 + 0.01 * len(images) * self.training)
+"""
+
+
+@pytest.fixture
+def checks_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Opens the checks of an own network by its name."""
+    (tmp_path / "networks.py").write_text(NETWORKS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORCHESTRATOR_STORAGE", str(tmp_path / "runs"))
+
+    def write(name: str) -> str:
+        path = tmp_path / "spec.yaml"
+        path.write_text(
+            f"name: own\ndata: {{dataset: digits, batch_size: 30}}\n"
+            f"model: {{architecture: 'networks:{name}'}}\n"
+            "optimizer: {name: adamw, lr: 0.01}\n"
+            "training: {epochs: 3, ema: 0.9, clip_norm: 1}\n"
+        )
+        return str(path)
+
+    return write
+
+
+def try_all(checks: Mapping[str, Any], *words: str) -> list[Check]:
+    """The checks whose names hold these words, in their order."""
+    return [check() for name, check in checks.items() if any(word in name for word in words)]
+
+
+def test_promises_are_proved_on_ones_own_network(checks_of: Any) -> None:
+    """Dropout, an average, AdamW, clipping: in another process, interrupted, by two workers."""
+    with verification(checks_of("Plain")) as (title, checks):
+        found = try_all(checks, "again", "interrupted", "loader", "in-process", "2 workers")
+
+    assert title == "own/1/seed=0"
+    assert [check.verdict for check in found] == ["proved"] * 5, found
+    assert found[0].detail == "8 steps, 38 tensors, bit for bit"
+
+
+def test_what_no_seed_reaches_is_found(checks_of: Any) -> None:
+    """The first step and tensor that differ are named."""
+    with verification(checks_of("Restless")) as (_, checks):
+        (found,) = try_all(checks, "again")
+
+    assert (found.verdict, found.detail) == ("broken", "step 1: loss")
+
+
+def test_what_depends_on_the_share_of_a_worker_is_found(checks_of: Any) -> None:
+    """Two workers train something else than one: with how far apart they are."""
+    with verification(checks_of("Counting")) as (_, checks):
+        (found,) = try_all(checks, "2 workers")
+
+    assert found.verdict == "broken"
+    assert found.detail.startswith("step 1: 1.weight by ")
+
+
+def test_a_lane_on_another_machine_is_not_tried(tmp_path: Path, checks_of: Any) -> None:
+    """Its files could not be compared; the check says so."""
+    with verification(checks_of("Plain")) as (_, checks):
+        (lane,) = (check for name, check in checks.items() if "lane, a cold" in name)
+        own: Verification = lane.__self__
+        nodes = (Node(name="a", cpus=1, gpus=0), Node(name="b", cpus=1, gpus=0))
+        elsewhere = Verification(own.search, Cluster(nodes=nodes, address="a:1"), tmp_path)
+
+        (found,) = try_all(elsewhere.checks(), "lane, a cold")
+
+    assert found.verdict == "not tried"
