@@ -77,6 +77,16 @@ class Search:
         metrics = {"train/loss": 1 / epoch, "val/accuracy": accuracy}
         self.book.append(journal.EPOCH, run=self.run_ids[index], epoch=epoch, metrics=metrics)
 
+    def note(self, index: int, note: str, **values: Any) -> None:
+        """Say something else of the index-th run."""
+        self.book.append(journal.NOTE, run=self.run_ids[index], note=note, **values)
+
+    def keep_weights(self, index: int) -> None:
+        """Leave the index-th run's file of weights, as training does."""
+        folder = Path(self.plan.runs[index].place.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "last.safetensors").write_bytes(b"weights")
+
     def end(self, index: int, status: str, **values: Any) -> None:
         """End the index-th run."""
         empty = {"metrics": {}, "weights_sha256": "", "error": "", "duration_s": 2.5}

@@ -197,3 +197,71 @@ def test_a_run_that_begins_again_begins_its_file_again(make_search: MakeSearch) 
         append_metrics(history, history.follow())
 
     assert [line["val/accuracy"] for line in read_metrics(search, 0)] == ["0.3"]
+
+
+def test_a_run_that_goes_on_has_the_epochs_before(make_search: MakeSearch) -> None:
+    """An attempt that says where it went on from has that history, without a second report."""
+    search = make_search()
+    search.begin()
+    search.start(0)
+    search.report(0, 1, 0.5)
+    search.report(0, 2, 0.6)
+    search.start(0, attempt=2)
+    search.note(0, "resumed", history=[{"train/loss": 1.0, "val/accuracy": 0.5}], steps=3)
+    search.report(0, 2, 0.6)
+
+    run = follow(search).runs[search.run_ids[0]]
+
+    assert [metrics["epoch"] for metrics in run.history] == [1, 2]
+    assert len(run.first_reports) == 2
+    assert [attempt["attempt"] for attempt in run.attempts] == [1, 2]
+
+
+def test_a_search_that_goes_on_keeps_what_has_finished(make_search: MakeSearch) -> None:
+    """After a second beginning: finished runs stay, stopped and failed ones wait again."""
+    search = make_search()
+    search.begin()
+    first = follow(search)
+    search.train(0, 0.5)
+    search.start(1)
+    search.end(1, "stopped", error="stopped before it had finished")
+    search.start(2)
+    search.end(2, "failed", error="the loss turned to nan")
+    search.close("stopped")
+    search.begin()
+
+    history = follow(search)
+
+    statuses = [history.runs[run].status for run in search.run_ids]
+    assert statuses == ["finished", "waiting", "waiting", "waiting"]
+    assert (history.status, history.answer) == ("running", {})
+    assert history.begun == first.begun
+
+
+def follow(search: Any) -> SearchHistory:
+    """What a search's journal comes to."""
+    history = SearchHistory(search.folder)
+    history.follow()
+    return history
+
+
+def test_a_run_that_goes_on_has_its_whole_file(make_search: MakeSearch) -> None:
+    """`metrics.csv` begins anew, with the epochs that need not be trained again."""
+    search = make_search()
+    search.begin()
+    search.start(0)
+    search.report(0, 1, 0.5)
+    search.report(0, 2, 0.6)
+    search.start(0, attempt=2)
+    search.note(0, "resumed", history=[{"train/loss": 1.0, "val/accuracy": 0.5}], steps=0)
+    search.report(0, 2, 0.75)
+    history = SearchHistory(search.folder)
+
+    append_metrics(history, history.follow())
+
+    path = Path(search.plan.runs[0].place.folder) / "metrics.csv"
+    assert path.read_text().splitlines() == [
+        "epoch,train/loss,val/accuracy",
+        "1,1.0,0.5",
+        "2,0.5,0.75",
+    ]
