@@ -46,4 +46,19 @@ def show_plan(plan: SearchPlan, previews: "Sequence[Preview]", *, as_json: bool)
     if as_json:
         click.echo(json.dumps(plan.to_json(), indent=2))
     else:
-        click.echo(describe_plan(plan, network=previews[0].rows(), every_run=True))
+        network = [*previews[0].rows(), *word_footprint(plan, previews[0])]
+        click.echo(describe_plan(plan, network=network, every_run=True))
+
+
+def word_footprint(plan: SearchPlan, preview: "Preview") -> list[tuple[str, str]]:
+    """What the search will take of the disk, as a row; none where nothing trains."""
+    if not plan.missing:
+        return []
+    first = plan.missing[0]
+    text = preview.footprint.describe(
+        first.place.checkpoint,
+        runs=len(plan.missing),
+        lanes=plan.lanes.lanes,
+        best=first.select == "best",
+    )
+    return [("disk", text)]

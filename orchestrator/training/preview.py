@@ -14,6 +14,7 @@ from torch import nn
 from orchestrator.errors import OrchestratorError, SpecError, TrainingError
 from orchestrator.planning.run_plan import Numbers, Place
 from orchestrator.training.data.transforms import Pipeline
+from orchestrator.training.footprint import Footprint, measure_footprint
 from orchestrator.training.group_table import describe_groups, tabulate_groups
 from orchestrator.training.loss import Targets, build_loss
 from orchestrator.training.model.build import describe_on_meta
@@ -37,6 +38,7 @@ class Preview:
     """Parameters that learn in some epoch."""
     groups: tuple[Mapping[str, Any], ...]
     """One row per group; see `describe_groups`."""
+    footprint: Footprint
 
     def rows(self) -> list[tuple[str, str]]:
         """Title and text, as a plan prints them; groups only where there are several."""
@@ -84,7 +86,7 @@ def preview_run(numbers: Numbers, place: Place) -> Preview:
         )
     apply_rules(model, numbers.model.rules)
     groups = choose_groups(model, numbers, num_classes=data.num_classes)
-    build_optimizer(numbers.optimizer, groups, model)
+    optimizer = build_optimizer(numbers.optimizer, groups, model)
     if is_own_code(numbers.loss.name):
         _try_loss(numbers, place)
     for steps in (data.train_transforms, data.eval_transforms):
@@ -105,6 +107,7 @@ def preview_run(numbers: Numbers, place: Place) -> Preview:
         summary=summarize_model(model, data.channels, data.image_size),
         trainable=sum(sizes[name] for name in learning),
         groups=tuple(describe_groups(groups, model)),
+        footprint=measure_footprint(model, optimizer, ema=numbers.training.ema is not None),
     )
 
 
