@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     """One image file."""
 
     path: str
-    """Relative to the manifest's root, with forward slashes."""
+    """Relative to the manifest's root, or absolute where a table says so; forward slashes."""
     label: int
     """Index into the manifest's classes."""
     split: str
