@@ -120,7 +120,7 @@ def load_own(
             pixels.read(0)
             found[part] = raw_part(pixels, labels, first_id=first)
         first += len(dataset)
-    return RawSet(_find_classes(made, [part.labels for part in found.values()]), found)
+    return RawSet(_find_classes(made) or _number_classes(found, plan), found)
 
 
 def read_labels(dataset: MapDataset, *, name: str) -> Tensor:
@@ -202,19 +202,25 @@ def _find_part(made: Any, part: str) -> MapDataset | None:  # noqa: ANN401
     return found
 
 
-def _find_classes(made: Any, labels: list[Tensor]) -> tuple[str, ...]:  # noqa: ANN401
+def _find_classes(made: Any) -> tuple[str, ...]:  # noqa: ANN401
     classes = (
         made.get("classes") if isinstance(made, Mapping) else getattr(made, "classes", None)
     )
-    if classes is not None:
-        names = tuple(map(str, classes))
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise _refuse(
-                "the data set", f"has the class {twice[0]!r} twice; names must differ"
-            )
-        return names
-    return tuple(map(str, range(int(max(part.max() for part in labels)) + 1)))
+    names = () if classes is None else tuple(map(str, classes))
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise _refuse("the data set", f"has the class {twice[0]!r} twice; names must differ")
+    return names
+
+
+def _number_classes(parts: Mapping[str, RawPart], plan: DataPlan) -> tuple[str, ...]:
+    """Numbers in place of names, up to the highest label."""
+    highest = max(int(part.labels.max()) for part in parts.values())
+    if not {"train", "val"} <= parts.keys():
+        # A part that is looked at alone may lack the last of the classes planned with.
+        kept = [int(name) for name in plan.classes if name.isdecimal()]
+        highest = max([highest, *(kept or range(plan.num_classes))])
+    return tuple(map(str, range(highest + 1)))
 
 
 def _takes_root(make: Any) -> bool:  # noqa: ANN401

@@ -58,6 +58,8 @@ def drawing():
         drawn = random.randrange(256), np.random.randint(256), int(torch.randint(256, ()))
         return np.array([[drawn]], dtype=np.uint8)
     return {"train": Items(image=draw), "val": Items(image=draw)}
+def rare():
+    return {"train": Items(), "val": Items(lambda i: i % 2), "test": Items(lambda i: 0)}
 def labelled(label):
     return {"train": Items(lambda i: eval(label)), "val": Items()}
 def shaped(image):
@@ -127,6 +129,21 @@ def test_an_object_of_parts_is_read(plan_of: MakePlan, place: Place) -> None:
 
     assert data.classes == ("0", "1", "2")
     assert data.test.ids.tolist() == list(range(12, 18))
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_a_part_alone_has_the_classes_of_all(
+    plan_of: MakePlan, place: Place, part: str
+) -> None:
+    """Classes without names: what is scored later may have no image of the last one."""
+    whole = build_data(plan_of("rare"), place, seed=0)
+    alone = build_data(plan_of("rare", num_classes=3), place, seed=0, parts=(part,))
+    kept = plan_of("rare", num_classes=2, classes=("2", "0"))
+    some = build_data(kept, place, seed=0, parts=(part,))
+
+    assert whole.classes == alone.classes == ("0", "1", "2")
+    assert some.classes == ("2", "0")
+    assert set(some.parts[part].labels.tolist()) == ({0, 1} if part == "train" else {1})
 
 
 def test_declared_labels_spare_the_images(plan_of: MakePlan, place: Place) -> None:
