@@ -85,7 +85,7 @@ def load_own(
 
     It returns an object or a mapping with `train`, `val` and perhaps `test`, and perhaps
     `classes`, the names of the classes. It is given `data.arguments`, and `root` where there is
-    a `data.root` and it takes one. Labels are taken from a part's `targets` where it has them,
+    a `data.root`. Labels are taken from a part's `targets` where it has them,
     as torchvision's data sets do; if not, every item is read once.
 
     Args:
@@ -99,8 +99,9 @@ def load_own(
     """
     make = load_callable(plan.dataset, key="data.dataset", sources=place.sources)
     arguments = dict(plan.arguments)
-    if place.data_root and _takes_root(make):
-        arguments.setdefault("root", place.data_root)
+    if place.data_root:
+        _check_root(make, plan)
+        arguments["root"] = place.data_root
     try:
         made = make(**arguments)
     except Exception as error:
@@ -223,12 +224,19 @@ def _number_classes(parts: Mapping[str, RawPart], plan: DataPlan) -> tuple[str, 
     return tuple(map(str, range(highest + 1)))
 
 
-def _takes_root(make: Any) -> bool:  # noqa: ANN401
+def _check_root(make: Any, plan: DataPlan) -> None:  # noqa: ANN401
+    """Refuse a `data.root` that would be passed over in silence."""
+    if "root" in plan.arguments:
+        raise TrainingError("data.root: data.arguments has a root too; leave one of them out")
     try:
         parameters = inspect.signature(make).parameters
-    except ValueError:
-        return False
-    return "root" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    except ValueError:  # Written in C: Python says it when it is called.
+        return
+    if "root" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    raise TrainingError(
+        f"data.root: {plan.dataset} takes no argument root; leave it out, or let it take one"
+    )
 
 
 def _say(error: Exception) -> str:

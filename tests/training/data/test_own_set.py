@@ -157,14 +157,31 @@ def test_declared_labels_spare_the_images(plan_of: MakePlan, place: Place) -> No
 def test_the_root_is_given_to_who_takes_it(
     plan_of: MakePlan, make_place: MakePlace, place: Place
 ) -> None:
-    """Beside the arguments; who takes none is not bothered with it."""
+    """Beside the arguments."""
     there = make_place(sources=place.sources, data_root="/data")
 
     data = build_data(plan_of("rooted", arguments={"shade": 7}), there, seed=0)
 
     assert data.classes[0] == "/data"
     assert data.train.images.unique().tolist() == [7]
-    assert build_data(plan_of("plain"), there, seed=0).classes[0] == "cat"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("plain", {}, "own_sets_of_test:plain takes no argument root; leave it out, or let it "
+         "take one"),
+        ("rooted", {"root": "x"}, "data.arguments has a root too; leave one of them out"),
+    ],
+)  # fmt: skip
+def test_a_root_is_never_passed_over(
+    plan_of: MakePlan, make_place: MakePlace, place: Place, name: str,
+    arguments: dict[str, str], said: str,
+) -> None:  # fmt: skip
+    """A folder that is named and not looked into would be a surprise."""
+    there = make_place(sources=place.sources, data_root="/data")
+
+    assert refusal(plan_of(name, arguments=arguments), there) == f"data.root: {said}"
 
 
 def test_torchs_own_data_sets_are_read(plan_of: MakePlan, place: Place) -> None:
