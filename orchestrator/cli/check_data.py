@@ -67,7 +67,7 @@ def describe_check(checked: CheckedData) -> str:
             *_word_balance(check),
             *_word_sizes(check),
             *_word_copies(check, checked.root),
-            *_word_unreadable(check, checked.root, images),
+            *_word_unreadable(checked, images),
         ]
     )
 
@@ -169,15 +169,21 @@ def _word_copies(check: "DataCheck", root: str) -> list[str]:
     return lines
 
 
-def _word_unreadable(check: "DataCheck", root: str, images: int) -> list[str]:
+def _word_unreadable(checked: CheckedData, images: int) -> list[str]:
+    check = checked.check
     if check.kind == "memory":
         return ["readable    in memory as it is: there are no files to read"]
     if not check.unreadable:
         return [f"readable    all {images:,}"]
     lines = [f"unreadable  {len(check.unreadable):,} of {images:,}"]
     for image, reason in check.unreadable:
-        lines.append(f"  {_word_place(image, root)}: {reason}")
-    lines.append("  replace them, or set data.on_corrupt: skip, which leaves files out")
+        lines.append(f"  {_word_place(image, checked.root)}: {reason}")
+    if checked.skips:
+        lines.append("  training leaves them out, as data.on_corrupt says")
+    elif check.kind == "files":
+        lines.append("  replace them, or set data.on_corrupt: skip, which leaves files out")
+    else:
+        lines.append("  mend the data set: only files can be left out")
     return lines
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from orchestrator.cli import options
 from orchestrator.preparation.fetching import Fetched, fetch, is_left_out
 from orchestrator.specs.load import load_spec
+from orchestrator.specs.names import FETCHED_BY_HAND
 
 
 @click.command(name="fetch")
@@ -34,10 +35,9 @@ def command(spec: str, overrides: tuple[str, ...]) -> None:
         click.echo(describe_fetched(thing))
     if is_left_out(loaded):
         dataset, root = loaded.keys.data.dataset, loaded.keys.data.root
-        click.echo(
-            f"not fetched: data set {dataset}, which is to lie in {root}; "
-            "data.download=true would fetch it"
-        )
+        by_hand = f"torchvision cannot fetch it, its page on {dataset} says where it is had"
+        advice = by_hand if dataset in FETCHED_BY_HAND else "data.download=true would fetch it"
+        click.echo(f"not fetched: data set {dataset}, which is to lie in {root}; {advice}")
     elif not found:
         click.echo(f"{spec}: takes nothing from the internet")
     if found:

@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     """One image file."""
 
     path: str
-    """Relative to the manifest's root, with forward slashes."""
+    """Relative to the manifest's root, or absolute where a table says so; forward slashes."""
     label: int
     """Index into the manifest's classes."""
     split: str
@@ -199,10 +199,13 @@ def _images(folder: str, prefix: str) -> Iterator[tuple[str, int]]:
     """Relative path and size of each image below a folder, in the order of the names."""
     for entry in _visible(folder):
         path = f"{prefix}/{entry.name}"
-        if os.path.splitext(entry.name)[1].lower() in EXTENSIONS and entry.is_file():  # noqa: PTH122  a Path each takes seconds
-            yield path, entry.stat().st_size
-        elif entry.is_dir():
+        if entry.is_dir():
             yield from _images(entry.path, path)
+        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:  # noqa: PTH122  a Path each takes seconds
+            # A link to nothing is listed, so that reading it says so: data kept elsewhere and
+            # not brought here would be left out in silence.
+            lies_here = entry.is_file()
+            yield path, entry.stat().st_size if lies_here else 0
 
 
 def _refuse(text: str) -> SpecError:

@@ -23,7 +23,7 @@ Row = tuple[str, str, str, str, int]
 
 
 def scan_table(table: str | Path) -> Manifest:
-    """The images that a CSV file names, by paths relative to itself.
+    """The images that a CSV file names, by absolute paths or by paths relative to itself.
 
     Raises:
         SpecError: There is no such table, a column is missing or unknown, a file is not there
@@ -56,9 +56,18 @@ def _read_rows(lines: Iterator[str], table: Path) -> Iterator[tuple[str, str, st
         split = values.get("split", "")
         if split not in (*PARTS, ""):
             raise _refuse(table, f"{where}: no split {split!r}; one of {', '.join(PARTS)}")
-        # Two ways to write one path name one file.
-        path = posixpath.normpath(values["path"])
-        yield path, values["label"], split, values.get("group", "")
+        yield (
+            _plain_path(values["path"], table),
+            values["label"],
+            split,
+            values.get("group", ""),
+        )
+
+
+def _plain_path(written: str, table: Path) -> str:
+    """One path for all the ways to write it: relative to the table for what lies below it."""
+    path, beside = posixpath.normpath(written), f"{table.parent.absolute()}/"
+    return path.removeprefix(beside)
 
 
 def _check_header(header: list[str], table: Path) -> None:

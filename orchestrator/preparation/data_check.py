@@ -31,6 +31,8 @@ class CheckedData:
     root: str
     """Absolute folder or table; empty where there is none."""
     check: "DataCheck"
+    skips: bool
+    """Whether training leaves files that cannot be read out."""
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain JSON values."""
@@ -88,7 +90,12 @@ def check_data(
     except TrainingError as error:
         key = str(error).partition(":")[0]
         raise SpecError([f"{spec.place_of(key)}: {error}"]) from error
-    return CheckedData(dataset=plan.dataset, root=place.data_root, check=check)
+    return CheckedData(
+        dataset=plan.dataset,
+        root=place.data_root,
+        check=check,
+        skips=plan.on_corrupt == "skip",
+    )
 
 
 def _without_weights(spec: ExperimentSpec) -> ExperimentSpec:

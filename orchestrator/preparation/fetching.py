@@ -80,7 +80,7 @@ def list_weights(spec: ExperimentSpec) -> list[tuple[str, str]]:
 
 
 def is_left_out(spec: ExperimentSpec) -> bool:
-    """Whether the data set could be fetched, and is not asked for."""
+    """Whether the data set is one of torchvision's, and is not asked to be fetched."""
     data = spec.keys.data
     return data.dataset in TORCHVISION_DATA_SETS and not data.download
 

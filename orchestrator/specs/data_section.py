@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from orchestrator.specs.names import (
     DATA_SETS,
+    FETCHED_BY_HAND,
     SYNTHETIC_ARGUMENTS,
     TORCHVISION_DATA_SETS,
     WITHOUT_FILES,
@@ -43,7 +44,8 @@ class DataSpec(Section):
     """Name of the data set: `digits` (scikit-learn's 1,797 scanned digits of 8x8 pixels in 10
     classes, shipped inside the package), `synthetic` (made up, of any size, for measurements),
     `image_folder` (a folder per class), `table` (a CSV file of path,label[,split,group]), one
-    of torchvision's, such as `cifar10`, or the user's own as `module:callable`."""
+    of torchvision's, such as `cifar10` (of EMNIST its split `balanced`), or the user's own as
+    `module:callable`."""
     arguments: Arguments = Field(default_factory=dict)
     """Arguments of one's own data set; for `synthetic`: train_size, val_size, num_classes,
     channels, image_size (counts, and pixels)."""
@@ -180,6 +182,11 @@ class DataSpec(Section):
                 "download",
                 name not in TORCHVISION_DATA_SETS,
                 f"{name} cannot be fetched; leave it out",
+            ),
+            (
+                "download",
+                name in FETCHED_BY_HAND,
+                f"torchvision cannot fetch {name}: put it into data.root, and leave it out",
             ),
             ("val_share", is_own or name in how, f"{name} brings its own split; leave it out"),
             ("test_share", is_own or name in how, f"{name} brings its own split; leave it out"),

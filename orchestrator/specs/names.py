@@ -31,6 +31,8 @@ _BY_FILE: Final = (
     "country211",
 )
 TORCHVISION_DATA_SETS: Final = (*_WHOLE, *_BY_FILE)
+FETCHED_BY_HAND: Final = ("imagenet", "stanfordcars")
+"""Those of them that torchvision cannot fetch."""
 WITHOUT_FILES: Final = ("digits", "synthetic", *_WHOLE)
 """Data sets that have no file per image."""
 DATA_SETS: Final = ("digits", "synthetic", "image_folder", "table", *TORCHVISION_DATA_SETS)

@@ -71,6 +71,37 @@ def test_unreadable_images_are_all_named(
     assert lines[1].startswith(("  dogs/1.png (train): ", "  dogs/1.png (val): "))
     assert "truncated" in lines[1]
     assert lines[2:] == ["  replace them, or set data.on_corrupt: skip, which leaves files out"]
+    assert run_command_line(["check-data", "small.yaml", "data.on_corrupt=skip"]) == 2
+    said = capsys.readouterr().out
+    assert said.endswith("  training leaves them out, as data.on_corrupt says\n")
+
+
+def test_items_are_not_advised_to_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One's own data set has no files to skip: the key would be refused."""
+    monkeypatch.chdir(tmp_path)
+    Path("own_set_with_a_gap.py").write_text(
+        "import numpy\n"
+        "class Items:\n"
+        "    targets = [0, 1]\n"
+        "    def __len__(self): return 2\n"
+        "    def __getitem__(self, i):\n"
+        "        return numpy.zeros((8, 8), dtype='u1'), 0 // (1 - i)\n"
+        "def make(): return {'train': Items(), 'val': Items()}\n"
+    )
+    Path("small.yaml").write_text(
+        SPEC.replace(
+            "image_folder, root: photos, image_size: 16, batch_size: 4",
+            "'own_set_with_a_gap:make', batch_size: 2",
+        )
+    )
+
+    assert run_command_line(["check-data", "small.yaml"]) == 2
+
+    said = capsys.readouterr().out
+    assert "unreadable  2 of 4\n" in said
+    assert said.endswith("  mend the data set: only files can be left out\n")
 
 
 def test_a_leak_is_named_and_forbids_nothing(

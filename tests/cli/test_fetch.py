@@ -213,6 +213,20 @@ def test_a_data_set_is_fetched_where_it_may_be(
     assert run_command_line(["fetch", "m.yaml", "data.download=true"]) == 0
 
 
+def test_a_data_set_that_is_fetched_by_hand_is_not_promised(
+    hub: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where it is to lie, and no advice that would be refused."""
+    assert hub
+    data = "data={dataset: imagenet, root: data}"
+
+    assert run_command_line(["fetch", "nets.yaml", data, "model.weights=null"]) == 0
+    assert capsys.readouterr().out == (
+        f"not fetched: data set imagenet, which is to lie in {Path.cwd() / 'data'}; "
+        "torchvision cannot fetch it, its page on imagenet says where it is had\n"
+    )
+
+
 def test_a_data_set_that_cannot_be_fetched_names_the_address(
     hub: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,7 +254,7 @@ def test_a_data_set_that_cannot_be_fetched_names_the_address(
         (["nets.yaml", "model.weights=IMAGENET1K_V9"], 2, "torchvision has no 'IMAGENET1K_V9'"),
         (["nets.yaml", "model.wieghts=DEFAULT"], 2, "model.wieghts: no such key; did you mean"),
         (["nets.yaml", "data={dataset: imagenet, root: d, download: true}",
-          "model.weights=null"], 3, "torchvision cannot fetch it: put it into"),
+          "model.weights=null"], 2, "torchvision cannot fetch imagenet: put it into"),
     ],
 )  # fmt: skip
 def test_typing_errors_are_one_line_each(

@@ -58,6 +58,20 @@ def test_a_folder_is_a_class(write_files: WriteFiles) -> None:
     )
 
 
+def test_a_link_to_nothing_is_listed(write_files: WriteFiles) -> None:
+    """Whoever reads it names it; links to files are the files."""
+    root = write_files("cat/1.png", "dog/2.png")
+    (root / "cat" / "3.png").symlink_to("../dog/2.png")
+    (root / "dog" / "4.png").symlink_to("nowhere.png")
+
+    assert scan_image_folder(root).entries == (
+        Entry("cat/1.png", 0, "", "", 9),
+        Entry("cat/3.png", 0, "", "", 9),
+        Entry("dog/2.png", 1, "", "", 9),
+        Entry("dog/4.png", 1, "", "", 0),
+    )
+
+
 @pytest.mark.parametrize("word", ["val", "valid", "validation", "Val"])
 def test_folders_of_parts_hold_folders_of_classes(write_files: WriteFiles, word: str) -> None:
     """train, val and test are parts; a class may be missing from all but the first."""

@@ -30,10 +30,13 @@ def write_table(tmp_path: Path) -> WriteTable:
 PLAIN = "path,label\nimages/a.png,cat\nimages/b.png,dog\nimages/c.png,cat\nimages/d.png,dog\n"
 
 
-def test_two_ways_to_write_a_path_name_one_file(write_table: WriteTable) -> None:
-    """`a.png` and `./a.png`."""
+@pytest.mark.parametrize("other", ["images/../images/a.png", "{folder}/images/a.png"])
+def test_two_ways_to_write_a_path_name_one_file(
+    write_table: WriteTable, tmp_path: Path, other: str
+) -> None:
+    """`a.png`, `./a.png` and its absolute path."""
     with pytest.raises(SpecError, match=r"names 'images/a.png' twice"):
-        scan_table(write_table(f"{PLAIN}images/../images/a.png,cat\n"))
+        scan_table(write_table(f"{PLAIN}{other.format(folder=tmp_path)},cat\n"))
 
 
 def test_paths_are_relative_to_the_table(write_table: WriteTable, tmp_path: Path) -> None:

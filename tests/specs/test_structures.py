@@ -227,6 +227,10 @@ def test_contradictions_between_sections_are_told_at_once(refused: Refused) -> N
         ("data.mean=[0.5]", "belongs to data.normalize: given"),
         ("data.mix_off_epoch=3", "belongs to mixup and cutmix, which are off"),
         ("data.download=true", "digits cannot be fetched; leave it out"),
+        (
+            "data.dataset=imagenet and data.root=/x and data.download=true",
+            "torchvision cannot fetch imagenet: put it into data.root, and leave it out",
+        ),
         ("data.val_share=0.5", "digits brings its own split; leave it out"),
         ("data.root=/x", "digits is shipped inside the package; leave root out"),
         ("data.dataset=cifar10", "required for cifar10"),

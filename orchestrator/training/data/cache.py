@@ -101,7 +101,9 @@ def digest_files(paths: Sequence[str], *, channels: int) -> str:
     for path in paths:
         try:
             found = os.stat(path)  # noqa: PTH116  a Path each takes seconds
-            state = f"{found.st_size} {found.st_mtime_ns}"
+            # Tools that turn photographs put the time of change back, a mended right to read
+            # leaves it; the system's own note of both is `ctime`.
+            state = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
         except OSError:
             state = "missing"
         digest.update(f"\n{path}\0{state}".encode(errors="surrogateescape"))

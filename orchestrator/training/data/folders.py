@@ -1,5 +1,6 @@
 """Data sets `image_folder` and `table`: files that a manifest lists."""
 
+import os
 from collections.abc import Sequence
 
 import torch
@@ -42,7 +43,8 @@ def load_files(plan: DataPlan, root: str, parts: Sequence[str]) -> RawSet:
 def _build_part(manifest: Manifest, positions: Sequence[int]) -> RawPart:
     entries = [manifest.entries[position] for position in positions]
     return RawPart(
-        images=tuple(f"{manifest.root}/{entry.path}" for entry in entries),
+        # Joined, not glued: a table may name a file by its absolute path.
+        images=tuple(os.path.join(manifest.root, entry.path) for entry in entries),  # noqa: PTH118  a Path each takes seconds
         labels=torch.tensor([entry.label for entry in entries], dtype=torch.int64),
         ids=torch.tensor(positions, dtype=torch.int64),
         rows=torch.arange(len(positions)),

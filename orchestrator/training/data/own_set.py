@@ -85,7 +85,7 @@ def load_own(
 
     It returns an object or a mapping with `train`, `val` and perhaps `test`, and perhaps
     `classes`, the names of the classes. It is given `data.arguments`, and `root` where there is
-    a `data.root` and it takes one. Labels are taken from a part's `targets` where it has them,
+    a `data.root`. Labels are taken from a part's `targets` where it has them,
     as torchvision's data sets do; if not, every item is read once.
 
     Args:
@@ -99,8 +99,9 @@ def load_own(
     """
     make = load_callable(plan.dataset, key="data.dataset", sources=place.sources)
     arguments = dict(plan.arguments)
-    if place.data_root and _takes_root(make):
-        arguments.setdefault("root", place.data_root)
+    if place.data_root:
+        _check_root(make, plan)
+        arguments["root"] = place.data_root
     try:
         made = make(**arguments)
     except Exception as error:
@@ -120,7 +121,7 @@ def load_own(
             pixels.read(0)
             found[part] = raw_part(pixels, labels, first_id=first)
         first += len(dataset)
-    return RawSet(_find_classes(made, [part.labels for part in found.values()]), found)
+    return RawSet(_find_classes(made) or _number_classes(found, plan), found)
 
 
 def read_labels(dataset: MapDataset, *, name: str) -> Tensor:
@@ -202,27 +203,40 @@ def _find_part(made: Any, part: str) -> MapDataset | None:  # noqa: ANN401
     return found
 
 
-def _find_classes(made: Any, labels: list[Tensor]) -> tuple[str, ...]:  # noqa: ANN401
+def _find_classes(made: Any) -> tuple[str, ...]:  # noqa: ANN401
     classes = (
         made.get("classes") if isinstance(made, Mapping) else getattr(made, "classes", None)
     )
-    if classes is not None:
-        names = tuple(map(str, classes))
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise _refuse(
-                "the data set", f"has the class {twice[0]!r} twice; names must differ"
-            )
-        return names
-    return tuple(map(str, range(int(max(part.max() for part in labels)) + 1)))
+    names = () if classes is None else tuple(map(str, classes))
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise _refuse("the data set", f"has the class {twice[0]!r} twice; names must differ")
+    return names
 
 
-def _takes_root(make: Any) -> bool:  # noqa: ANN401
+def _number_classes(parts: Mapping[str, RawPart], plan: DataPlan) -> tuple[str, ...]:
+    """Numbers in place of names, up to the highest label."""
+    highest = max(int(part.labels.max()) for part in parts.values())
+    if not {"train", "val"} <= parts.keys():
+        # A part that is looked at alone may lack the last of the classes planned with.
+        kept = [int(name) for name in plan.classes if name.isdecimal()]
+        highest = max([highest, *(kept or range(plan.num_classes))])
+    return tuple(map(str, range(highest + 1)))
+
+
+def _check_root(make: Any, plan: DataPlan) -> None:  # noqa: ANN401
+    """Refuse a `data.root` that would be passed over in silence."""
+    if "root" in plan.arguments:
+        raise TrainingError("data.root: data.arguments has a root too; leave one of them out")
     try:
         parameters = inspect.signature(make).parameters
-    except ValueError:
-        return False
-    return "root" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    except ValueError:  # Written in C: Python says it when it is called.
+        return
+    if "root" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    raise TrainingError(
+        f"data.root: {plan.dataset} takes no argument root; leave it out, or let it take one"
+    )
 
 
 def _say(error: Exception) -> str:

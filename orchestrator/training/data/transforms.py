@@ -162,18 +162,19 @@ def _find_transform(name: str) -> Callable[..., Step]:
 
 
 def _fit_arguments(step: StepPlan, mean_pixel: tuple[int, ...]) -> dict[str, Any]:
-    """JSON's lists as tuples, interpolation by its word, erasing by the mean."""
-    from torchvision.transforms import InterpolationMode
+    """JSON's lists as tuples, interpolation and policy by their words, erasing by the mean."""
+    from torchvision.transforms import AutoAugmentPolicy, InterpolationMode
 
     arguments = {name: _to_tuple(value) for name, value in step.arguments.items()}
-    mode = arguments.get("interpolation")
-    if isinstance(mode, str):
-        modes = {mode.value: mode for mode in InterpolationMode}
-        if mode.lower() not in modes:
-            raise TrainingError(
-                f"{_KEY}: {step.name}: no interpolation {mode!r}; there are {', '.join(modes)}"
-            )
-        arguments["interpolation"] = modes[mode.lower()]
+    for key, values in (("interpolation", InterpolationMode), ("policy", AutoAugmentPolicy)):
+        word = arguments.get(key)
+        if isinstance(word, str):
+            known = {value.value: value for value in values}
+            if word.lower() not in known:
+                raise TrainingError(
+                    f"{_KEY}: {step.name}: no {key} {word!r}; there are {', '.join(known)}"
+                )
+            arguments[key] = known[word.lower()]
     if step.name == "RandomErasing":
         if arguments.get("value") == "random":
             raise TrainingError(

@@ -298,6 +298,24 @@ def test_a_table_is_read(build: Build, write_folder: Callable[..., Path]) -> Non
     assert [len(data.train), len(data.val)] == [10, 6]
 
 
+@pytest.mark.parametrize("cache", ["on", "off"])
+def test_a_table_may_name_files_anywhere(
+    build: Build, write_folder: Callable[..., Path], tmp_path: Path, cache: str
+) -> None:
+    """Absolute paths of files that do not lie below the table are read as they are."""
+    root = write_folder()
+    rows = [f"{root}/{name}/{n}.png,{name}" for n in range(8) for name in "ab"]
+    table = tmp_path / "lists" / "t.csv"
+    table.parent.mkdir()
+    table.write_text("path,label\n" + "\n".join(rows))
+
+    data = build(dataset="table", channels=3, root=table, cache=cache)
+
+    first = read_image(data.train.pixels.describe(0), channels=3)
+    assert data.train.pixels.describe(0).startswith(f"{root}/a/")
+    assert torch.equal(data.train.pixels.read(0), first)
+
+
 def test_files_that_changed_since_planning_are_refused(
     build: Build, write_folder: Callable[..., Path], write_image: Callable[..., Path]
 ) -> None:

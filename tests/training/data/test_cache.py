@@ -118,6 +118,25 @@ def test_the_key_is_of_what_can_change_a_pixel(
     assert len(set(keys)) == 7
 
 
+@pytest.mark.parametrize("change", ["bytes", "rights"])
+def test_a_change_that_hides_itself_is_noticed(paths: list[str], change: str) -> None:
+    """Other bytes of the same length at the same time, and a right to read that was mended."""
+    key, file = digest_files(paths, channels=3), Path(paths[0])
+    before = file.stat()
+
+    # Again until the clock of the file system, which is a coarse one, has moved.
+    while file.stat().st_ctime_ns == before.st_ctime_ns:
+        if change == "bytes":
+            file.write_bytes(file.read_bytes()[::-1])
+            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        else:
+            file.chmod(0o600)
+
+    now = file.stat()
+    assert (now.st_size, now.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert digest_files(paths, channels=3) != key
+
+
 def test_a_crash_leaves_nothing_that_is_taken_for_a_cache(paths: list[str]) -> None:
     """Half a folder under its working name is thrown away by who comes next."""
     key = digest_files(paths, channels=3)

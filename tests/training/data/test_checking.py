@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,8 +44,9 @@ def check(make_plan: MakePlan, make_place: MakePlace, tmp_path: Path) -> Check:
     def run(
         *, root: Path | None = None, progress: object = None, **changes: object
     ) -> DataCheck:
-        values = {"dataset": "image_folder", "channels": 3, **changes}
-        place = make_place(data_root=str(root or tmp_path / "data"), sources=str(tmp_path))
+        values: dict[str, Any] = {"dataset": "image_folder", "channels": 3, **changes}
+        folder = "" if ":" in values["dataset"] else str(root or tmp_path / "data")
+        place = make_place(data_root=folder, sources=str(tmp_path))
         return check_data_set(make_plan(**values), place, progress=progress)  # type: ignore[arg-type]
 
     return run

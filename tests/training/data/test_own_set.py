@@ -58,6 +58,8 @@ def drawing():
         drawn = random.randrange(256), np.random.randint(256), int(torch.randint(256, ()))
         return np.array([[drawn]], dtype=np.uint8)
     return {"train": Items(image=draw), "val": Items(image=draw)}
+def rare():
+    return {"train": Items(), "val": Items(lambda i: i % 2), "test": Items(lambda i: 0)}
 def labelled(label):
     return {"train": Items(lambda i: eval(label)), "val": Items()}
 def shaped(image):
@@ -129,6 +131,21 @@ def test_an_object_of_parts_is_read(plan_of: MakePlan, place: Place) -> None:
     assert data.test.ids.tolist() == list(range(12, 18))
 
 
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_a_part_alone_has_the_classes_of_all(
+    plan_of: MakePlan, place: Place, part: str
+) -> None:
+    """Classes without names: what is scored later may have no image of the last one."""
+    whole = build_data(plan_of("rare"), place, seed=0)
+    alone = build_data(plan_of("rare", num_classes=3), place, seed=0, parts=(part,))
+    kept = plan_of("rare", num_classes=2, classes=("2", "0"))
+    some = build_data(kept, place, seed=0, parts=(part,))
+
+    assert whole.classes == alone.classes == ("0", "1", "2")
+    assert some.classes == ("2", "0")
+    assert set(some.parts[part].labels.tolist()) == ({0, 1} if part == "train" else {1})
+
+
 def test_declared_labels_spare_the_images(plan_of: MakePlan, place: Place) -> None:
     """One image is looked at, where every one would be read for its label."""
     data = build_data(plan_of("with_test"), place, seed=0, parts=("train", "val"))
@@ -140,14 +157,31 @@ def test_declared_labels_spare_the_images(plan_of: MakePlan, place: Place) -> No
 def test_the_root_is_given_to_who_takes_it(
     plan_of: MakePlan, make_place: MakePlace, place: Place
 ) -> None:
-    """Beside the arguments; who takes none is not bothered with it."""
+    """Beside the arguments."""
     there = make_place(sources=place.sources, data_root="/data")
 
     data = build_data(plan_of("rooted", arguments={"shade": 7}), there, seed=0)
 
     assert data.classes[0] == "/data"
     assert data.train.images.unique().tolist() == [7]
-    assert build_data(plan_of("plain"), there, seed=0).classes[0] == "cat"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("plain", {}, "own_sets_of_test:plain takes no argument root; leave it out, or let it "
+         "take one"),
+        ("rooted", {"root": "x"}, "data.arguments has a root too; leave one of them out"),
+    ],
+)  # fmt: skip
+def test_a_root_is_never_passed_over(
+    plan_of: MakePlan, make_place: MakePlace, place: Place, name: str,
+    arguments: dict[str, str], said: str,
+) -> None:  # fmt: skip
+    """A folder that is named and not looked into would be a surprise."""
+    there = make_place(sources=place.sources, data_root="/data")
+
+    assert refusal(plan_of(name, arguments=arguments), there) == f"data.root: {said}"
 
 
 def test_torchs_own_data_sets_are_read(plan_of: MakePlan, place: Place) -> None:

@@ -15,7 +15,7 @@ from torchvision import datasets
 from orchestrator.errors import TrainingError
 from orchestrator.planning.run_plan import Place
 from orchestrator.planning.section_plans import DataPlan
-from orchestrator.specs.names import WITHOUT_FILES
+from orchestrator.specs.names import FETCHED_BY_HAND, WITHOUT_FILES
 from orchestrator.training.data.build import build_data
 from orchestrator.training.data.checking import check_data_set
 from orchestrator.training.data.torchvision_sets import SETS
@@ -41,11 +41,12 @@ def test_every_set_is_asked_in_its_own_words(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_the_spec_knows_which_sets_have_files(name: str) -> None:
+def test_the_spec_knows_which_sets_have_files_and_which_can_be_fetched(name: str) -> None:
     """Caching and unreadable files mean nothing where there is no file per image."""
     finder = SETS[name].find.__qualname__
 
     assert (name in WITHOUT_FILES) is finder.startswith(("_in_memory", "_by_item"))
+    assert (name in FETCHED_BY_HAND) is not SETS[name].download
 
 
 @pytest.mark.parametrize("name", sorted(set(SETS) - {"pcam", "stanfordcars"}))

@@ -58,6 +58,7 @@ def refusal(call: Callable[[], object]) -> str:
         ("TrivialAugmentWide", {}),
         ("AugMix", {}),
         ("AutoAugment", {}),
+        ("AutoAugment", {"policy": "svhn"}),
         ("RandomErasing", {"p": 1.0, "value": 7}),
         ("GaussianBlur", {"kernel_size": 3, "sigma": [0.1, 2.0]}),
         ("RandomAffine", {"degrees": 5, "translate": [0.1, 0.1]}),
@@ -73,13 +74,15 @@ def refusal(call: Callable[[], object]) -> str:
     ],
 )
 def test_a_step_is_torchvisions(name: str, arguments: dict[str, Any]) -> None:
-    """With tuples for JSON's lists and interpolation by its word; some on PIL images."""
+    """With tuples for JSON's lists, interpolation and policy by word; some on PIL images."""
     given = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in arguments.items()
     }
     if "interpolation" in given:
         given["interpolation"] = v2.InterpolationMode(given["interpolation"])
+    if "policy" in given:
+        given["policy"] = v2.AutoAugmentPolicy(given["policy"])
     before = IMAGE.clone()
 
     on_pil = name in ON_PIL
@@ -153,6 +156,11 @@ def test_erasing_bytes_is_erasing_after_normalising(mean: tuple[float, ...]) -> 
             "CenterCrop",
             {"size": 4, "pad": 1},
             "data.transforms: CenterCrop: got an unexpected keyword",
+        ),
+        (
+            "AutoAugment",
+            {"policy": "mnist"},
+            "data.transforms: AutoAugment: no policy 'mnist'; there are imagenet, cifar10,",
         ),
         (
             "RandomErasing",
