@@ -10,11 +10,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from orchestrator.planning.run_plan import Numbers, Place
 from orchestrator.planning.section_plans import TrainingPlan
 from orchestrator.training import streams
+from orchestrator.training.averaging import build_average
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.freezing import set_trainable
 from orchestrator.training.loss import LossFunction, Targets, build_loss, weight_share
@@ -105,7 +106,7 @@ class TrainingState:
             ),
             world_size=context.world_size,
             load_report=built.load_report,
-            average=_build_average(model, training.ema),
+            average=build_average(model, training.ema),
         )
 
     def begin_epoch(self, epoch: int) -> None:
@@ -241,10 +242,3 @@ def _build_loss(
         sources=place.sources,
         device=device,
     )
-
-
-def _build_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    """After each step, decay of the old and 1 - decay of the new, running statistics too."""
-    if decay is None:
-        return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.planning.section_plans import GroupPlan, UnfreezePlan
+from orchestrator.training.averaging import build_average
 from orchestrator.training.freezing import set_trainable
 from orchestrator.training.loss import Targets
 from orchestrator.training.outputs import digest_weights
@@ -112,6 +113,26 @@ def test_the_average_follows_the_weights(begin: Begin) -> None:
     assert set(expected) < set(average)
     for name, tensor in expected.items():
         torch.testing.assert_close(average[name], tensor, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.9999])
+def test_whole_numbers_are_kept_beside_an_average(decay: float) -> None:
+    """Tables of indices stay as they are and batches are counted, whatever the decay.
+
+    In floats, 163 times 0.9 and 163 times 0.1 make a bit less than 163.
+    """
+    model = nn.Sequential(nn.BatchNorm1d(2))
+    model.register_buffer("table", torch.arange(200))
+    average = build_average(model, decay)
+    assert average is not None
+
+    for _ in range(20):
+        model(torch.randn(4, 2))
+        average.update_parameters(model)
+
+    assert torch.equal(average.module.table, torch.arange(200))
+    assert average.module[0].num_batches_tracked == 20
+    assert not torch.equal(average.module[0].running_mean, model[0].running_mean)
 
 
 def test_without_an_average_the_network_itself_is_scored(begin: Begin) -> None:
