@@ -144,6 +144,34 @@ def test_a_network_without_parameters_is_refused() -> None:
         )
 
 
+def test_what_the_network_itself_has_frozen_stays_so() -> None:
+    """Whatever the rules say of the rest; a rule for it alone is refused."""
+    model = network()
+    model.block0.requires_grad_(False)
+    optimizer = plans.optimizer_plan(lr=0.5, weight_decay=0.2)
+    frozen = ("block0.0.weight", "block0.1.weight", "block0.1.bias")
+
+    for tune in (
+        plans.fine_tune_plan(),
+        plans.fine_tune_plan(groups=(rule(head=True), rule(lr=0.5)), layer_decay=0.5),
+        plans.fine_tune_plan(unfreeze=(UnfreezePlan(epoch=2, match="weight", lr=0.3),)),
+    ):
+        groups = group_parameters(model, tune, optimizer, head=HEAD)
+        assert groups[0].name == "frozen by the network itself"
+        assert groups[0].names == frozen
+        assert sum(len(part.names) for part in groups) == 9
+        for epoch in (1, 2):
+            assert not trainable_names(groups, epoch) & set(frozen)
+
+    with pytest.raises(SpecError, match="rule 1, 'block0', matches no parameter"):
+        group_parameters(
+            model,
+            plans.fine_tune_plan(groups=(rule(match="block0"), rule())),
+            optimizer,
+            head=HEAD,
+        )
+
+
 def test_normalisation_and_biases_may_go_without_decay() -> None:
     """Weights of the two convolutions and of the head keep theirs."""
     groups = group(decay_all=False)
