@@ -67,7 +67,7 @@ def train(assignment: Assignment, context: WorkerContext) -> Result:
         limit_batches=numbers.limit_batches,
         overfit_batches=numbers.overfit_batches,
     )
-    _check_batches(data, loader, context)
+    _check_batches(data, loader, context, parts=numbers.training.accumulate)
     state = TrainingState.begin(
         numbers, plan.place, data, context, steps_per_epoch=loader.steps_per_epoch
     )
@@ -80,17 +80,20 @@ def train(assignment: Assignment, context: WorkerContext) -> Result:
         loader.close()
 
 
-def _check_batches(data: RunData, loader: TrainLoader, context: WorkerContext) -> None:
+def _check_batches(
+    data: RunData, loader: TrainLoader, context: WorkerContext, *, parts: int
+) -> None:
     """Refuse what planning could not know: unreadable images, and a very small validation part.
 
     Raises:
-        TrainingError: A worker would be left without images.
+        TrainingError: A worker, or one of the parts of its share, would be left without images.
     """
     workers = context.world_size
-    if data.skipped and min(loader.sizes) // workers < 2:
+    if data.skipped and min(loader.sizes) // workers // parts < 2:
+        whose = "part (training.accumulate) of each worker" if parts > 1 else "worker"
         raise TrainingError(
             f"data.batch_size: without {len(data.skipped)} unreadable images the last batch of "
-            f"an epoch has {min(loader.sizes)}, fewer than 2 for each worker; "
+            f"an epoch has {min(loader.sizes)}, fewer than 2 for each {whose}; "
             "set data.drop_last: true or another batch_size"
         )
     if len(data.val) < workers:
