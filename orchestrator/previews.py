@@ -4,6 +4,7 @@ Importing torch takes seconds. The small network on embedded digits, where nothi
 is not worth them; everything else is refused before a number is taken or a GPU is reserved.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from orchestrator.errors import OrchestratorError, SpecError
 from orchestrator.planning.numbers import identify_network
 from orchestrator.planning.run_plan import Numbers, RunPlan
 from orchestrator.specs.experiment import ExperimentSpec
+from orchestrator.specs.names import LOSSES
 
 if TYPE_CHECKING:
     from orchestrator.training.preview import Preview
@@ -23,7 +25,7 @@ _MOST: Final = 32
 def preview_runs(
     spec: ExperimentSpec, runs: Sequence[RunPlan], *, sources: str
 ) -> "list[Preview]":
-    """Look at every different network among the runs, the first run's first.
+    """Look at every different network and own loss among the runs, the first run's first.
 
     Args:
         spec: What was asked, for the places of its keys.
@@ -37,7 +39,7 @@ def preview_runs(
 
     different: dict[str, RunPlan] = {}
     for run in runs:
-        different.setdefault(identify_network(run.numbers), run)
+        different.setdefault(identify_network(run.numbers) + _identify_loss(run.numbers), run)
     found = []
     for run in list(different.values())[:_MOST]:
         try:
@@ -46,6 +48,12 @@ def preview_runs(
             key = str(error).partition(":")[0]
             raise SpecError([f"{spec.place_of(key)}: {error}"]) from error
     return found
+
+
+def _identify_loss(numbers: Numbers) -> str:
+    """One's own loss as text; ours cannot fail."""
+    loss = numbers.loss
+    return "" if loss.name in LOSSES else json.dumps([loss.name, dict(loss.arguments)])
 
 
 def needs_preview(runs: Sequence[RunPlan]) -> bool:

@@ -199,6 +199,10 @@ def per_image(logits, targets):
             "returns a loss that does not depend on the logits",
         ),
         ("{name: 'losses_of_mine:per_image'}", "must return the mean loss of a batch"),
+        (
+            "{name: {grid: [cross_entropy, 'losses_of_mine:per_image']}}",
+            "must return the mean loss of a batch",
+        ),
     ],
 )
 def test_ones_own_loss_is_tried_before_anything_starts(
@@ -219,6 +223,30 @@ def test_ones_own_loss_is_tried_before_anything_starts(
     assert run_command_line(["plan", "x.yaml"]) == 2
 
     said = capsys.readouterr().err
-    assert said.startswith("x.yaml:5:14: loss.name: ")
+    column = 22 if "grid" in loss else 14
+    assert said.startswith(f"x.yaml:5:{column}: loss.name: ")
     assert message in said
     assert "Traceback" not in said
+
+
+def test_a_normalisation_that_cannot_be_shared_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where two workers would share it; one alone leaves every layer as it is."""
+    monkeypatch.chdir(tmp_path)
+    Path("net_of_mine.py").write_text(
+        "from torch import nn\n\n\nclass Doubles(nn.BatchNorm2d):\n"
+        "    def forward(self, images):\n        return 2 * super().forward(images)\n\n\n"
+        "def net(num_classes):\n"
+        "    return nn.Sequential(Doubles(1), nn.Flatten(), nn.Linear(64, num_classes))\n"
+    )
+    Path("x.yaml").write_text(
+        "name: x\ndata: {dataset: digits}\ntraining: {epochs: 1}\n"
+        "model: {architecture: 'net_of_mine:net', sync_batch_norm: true}\n"
+    )
+
+    assert run_command_line(["plan", "x.yaml"]) == 0
+    assert run_command_line(["plan", "x.yaml", "resources.num_workers=2"]) == 2
+
+    said = capsys.readouterr().err
+    assert said.startswith("x.yaml:4:59: model.sync_batch_norm: 0 is a Doubles, whose forward")

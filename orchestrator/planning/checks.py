@@ -53,6 +53,9 @@ def _check_setting(keys: Keys, facts: DataSetFacts | None) -> Iterator[tuple[str
     yield from _check_shares(keys)
     if facts is None:
         return
+    if facts.num_classes < 2:
+        text = f"{keys.data.dataset} has one class alone; needs images of two classes or more"
+        yield "data.dataset", text
     if keys.data.train_size and keys.data.train_size > facts.train_size:
         text = f"{keys.data.dataset} has {facts.train_size} training images"
         yield "data.train_size", f"{text} (got {keys.data.train_size}); set it to that at most"

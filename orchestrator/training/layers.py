@@ -1,7 +1,7 @@
 """How far each parameter lies from the head, in layers: what layer-wise decay counts by."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -9,18 +9,21 @@ from torch import nn
 def layer_distances(model: nn.Module, head: set[str]) -> dict[str, int]:
     """Layers between each parameter and the output; the head's own parameters are at 0.
 
-    A layer is what a network numbers: `layer1.0`, `features.3`, `encoder_layer_7`. What comes
+    A layer is what a network numbers: `layer1.0`, `features.3`, `stages.2.blocks.5`. What comes
     before the first numbered one is the stem, one layer. Normalisations and biases that stand
-    alone belong to the layer before them.
+    alone belong to the layer before them. An auxiliary head branches off, and is no layer of
+    what comes before it: what it has beside its own classifying layer is at 1.
 
     Args:
         model: The network, on any device.
         head: Names of the classifying layers' parameters.
     """
     sizes = {name: tensor.ndim for name, tensor in model.named_parameters()}
-    layers = _number_layers((name for name in sizes if name not in head), sizes)
+    branches = {name for name in sizes if name.lower().startswith("aux")}
+    layers = _number_layers((name for name in sizes if name not in head | branches), sizes)
     count = max(layers.values(), default=-1) + 1
-    return {name: 0 if name in head else count - layers[name] for name in sizes}
+    # What branches off is one layer away from its own scores.
+    return {name: 0 if name in head else count - layers.get(name, count - 1) for name in sizes}
 
 
 def _number_layers(names: Iterable[str], dimensions: Mapping[str, int]) -> dict[str, int]:
@@ -46,10 +49,20 @@ def _layer_of(name: str) -> str:
     for index, part in enumerate(parts):
         if _is_numbered(part):
             inner = index + 1
-            while inner < len(parts) and parts[inner].isdecimal():
+            while inner < len(parts) and _goes_on(parts, inner):
                 inner += 1
             return ".".join(parts[:inner])
     return ".".join(parts)
+
+
+def _goes_on(parts: Sequence[str], at: int) -> bool:
+    """Whether a part still numbers: `layer1.0`, `block1.block1-0`, `stages.0.blocks.1`."""
+    part = parts[at]
+    return (
+        part.isdecimal()
+        or part.startswith(f"{parts[at - 1]}-")
+        or (part == "blocks" and "".join(parts[at + 1 : at + 2]).isdecimal())
+    )
 
 
 def _is_numbered(name: str) -> bool:

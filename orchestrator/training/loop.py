@@ -39,7 +39,7 @@ def train(assignment: Assignment, context: WorkerContext) -> Result:
     torch.backends.cudnn.benchmark = numbers.training.cudnn_benchmark
     data = build_data(numbers.data, plan.place, seed=numbers.seed)
     loader = _build_loader(plan, data, context)
-    _check_batches(data, loader, context)
+    _check_batches(data, loader, context, parts=max(1, numbers.training.accumulate))
     checkpoints = Checkpoints(plan, context, steps_per_epoch=loader.steps_per_epoch)
     training = Training(plan, context, data, loader, checkpoints)
     try:
@@ -73,17 +73,20 @@ def _build_loader(plan: RunPlan, data: RunData, context: WorkerContext) -> Train
     )
 
 
-def _check_batches(data: RunData, loader: TrainLoader, context: WorkerContext) -> None:
+def _check_batches(
+    data: RunData, loader: TrainLoader, context: WorkerContext, *, parts: int
+) -> None:
     """Refuse what planning could not know: unreadable images, and a very small validation part.
 
     Raises:
-        TrainingError: A worker would be left without images.
+        TrainingError: A worker, or one of the parts of its share, would be left without images.
     """
     workers = context.world_size
-    if data.skipped and min(loader.sizes) // workers < 2:
+    if data.skipped and min(loader.sizes) // workers // parts < 2:
+        whose = "part (training.accumulate) of each worker" if parts > 1 else "worker"
         raise TrainingError(
             f"data.batch_size: without {len(data.skipped)} unreadable images the last batch of "
-            f"an epoch has {min(loader.sizes)}, fewer than 2 for each worker; "
+            f"an epoch has {min(loader.sizes)}, fewer than 2 for each {whose}; "
             "set data.drop_last: true or another batch_size"
         )
     if len(data.val) < workers:

@@ -17,6 +17,7 @@ from orchestrator.planning.section_plans import FineTunePlan, GroupPlan, Optimiz
 from orchestrator.training.layers import layer_distances
 
 _ALL = "all"
+_STILL = "frozen by the network itself"
 Takes = Callable[[str], bool]
 
 
@@ -53,6 +54,8 @@ def group_parameters(
 ) -> list[ParamGroup]:
     """Every parameter in exactly one group, in the model's order.
 
+    What the network's own code has frozen, such as fixed positions, no rule sees: it stays so.
+
     Args:
         model: The network, on any device, before its batch normalisation is replaced.
         plan: Key `fine_tune`, decided.
@@ -60,34 +63,29 @@ def group_parameters(
         head: Names of the classifying layers' parameters.
 
     Raises:
-        SpecError: A rule takes no parameter, a parameter is taken by no rule, or there is none.
+        SpecError: A rule takes no parameter, a parameter has no rule, or none can learn.
     """
-    names = [name for name, _ in model.named_parameters()]
+    own = {name: tensor.requires_grad for name, tensor in model.named_parameters()}
+    names = [name for name, learns in own.items() if learns]
     if not names:
         raise SpecError(
-            [f"model.architecture: {type(model).__name__} has no parameters; nothing learns"]
+            [
+                f"model.architecture: {type(model).__name__} has no parameters that could "
+                "learn; nothing learns"
+            ]
         )
     fates = _apply_rules(model, names, plan, optimizer, head)
     fates = _unfreeze_later(fates, plan, head)
     if plan.layer_decay is not None:
-        distances = layer_distances(model, head)
-        fates = {
-            name: replace(
-                fate,
-                group=f"{fate.group}, {distances[name]} before the head"
-                if distances[name]
-                else fate.group,
-                lr=fate.lr * plan.layer_decay ** distances[name],
-            )
-            for name, fate in fates.items()
-        }
+        fates = _fall_by_layer(fates, layer_distances(model, head), plan.layer_decay)
     if not optimizer.decay_norm_and_bias:
         flat = {name for name, tensor in model.named_parameters() if tensor.ndim <= 1}
         fates = {
             name: replace(fate, weight_decay=0.0) if name in flat else fate
             for name, fate in fates.items()
         }
-    return _gather(fates)
+    still = _Fate(_STILL, 0.0, 0.0, 1)
+    return _gather({name: fates.get(name, still) for name in own})
 
 
 def trainable_names(groups: Sequence[ParamGroup], epoch: int) -> set[str]:
@@ -171,6 +169,21 @@ def _unfreeze_later(
                 rule.epoch,
             )
     return later
+
+
+def _fall_by_layer(
+    fates: Mapping[str, _Fate], distances: Mapping[str, int], decay: float
+) -> dict[str, _Fate]:
+    return {
+        name: replace(
+            fate,
+            group=f"{fate.group}, {distances[name]} before the head"
+            if distances[name]
+            else fate.group,
+            lr=fate.lr * decay ** distances[name],
+        )
+        for name, fate in fates.items()
+    }
 
 
 def _gather(fates: Mapping[str, _Fate]) -> list[ParamGroup]:

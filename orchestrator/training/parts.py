@@ -5,7 +5,6 @@ from typing import Protocol
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from orchestrator.planning.run_plan import Numbers, Place
 from orchestrator.training.loss import LossFunction, build_loss
@@ -74,10 +73,3 @@ def build_run_loss(
         sources=place.sources,
         device=device,
     )
-
-
-def build_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    """After each step, decay of the old and 1 - decay of the new, running statistics too."""
-    if decay is None:
-        return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)

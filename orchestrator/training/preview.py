@@ -21,6 +21,7 @@ from orchestrator.training.model.build import describe_on_meta
 from orchestrator.training.model.initialization import apply_rules, initialize_model
 from orchestrator.training.model.interface import Interface
 from orchestrator.training.model.summary import ModelSummary, summarize_model
+from orchestrator.training.model.sync_batch_norm import check_batch_norm
 from orchestrator.training.model.torchvision_weights import find_torchvision_weights
 from orchestrator.training.optim import build_optimizer
 from orchestrator.training.own_code import is_own_code
@@ -76,15 +77,7 @@ def preview_run(numbers: Numbers, place: Place) -> Preview:
     if weights is not None and not weights.sha256:
         find_torchvision_weights(numbers.model.architecture, weights.source)
     model = describe_network(numbers, place)
-    if numbers.model.initialization == "zero_last_bn":
-        # Looked for by name; the other ways fit every network.
-        initialize_model(
-            model,
-            "zero_last_bn",
-            architecture=numbers.model.architecture,
-            generator=torch.Generator(),
-        )
-    apply_rules(model, numbers.model.rules)
+    _check_layers(model, numbers)
     groups = choose_groups(model, numbers, num_classes=data.num_classes)
     optimizer = build_optimizer(numbers.optimizer, groups, model)
     if is_own_code(numbers.loss.name):
@@ -109,6 +102,21 @@ def preview_run(numbers: Numbers, place: Place) -> Preview:
         groups=tuple(describe_groups(groups, model)),
         footprint=measure_footprint(model, optimizer, ema=numbers.training.ema is not None),
     )
+
+
+def _check_layers(model: nn.Module, numbers: Numbers) -> None:
+    """Look for the layers that keys of the model ask for."""
+    if numbers.model.initialization == "zero_last_bn":
+        # Looked for by name; the other ways fit every network.
+        initialize_model(
+            model,
+            "zero_last_bn",
+            architecture=numbers.model.architecture,
+            generator=torch.Generator(),
+        )
+    if numbers.model.sync_batch_norm and numbers.world_size > 1:
+        check_batch_norm(model)
+    apply_rules(model, numbers.model.rules)
 
 
 def _try_loss(numbers: Numbers, place: Place) -> None:

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from orchestrator.planning.run_plan import Numbers, Place
 from orchestrator.planning.section_plans import TrainingPlan
 from orchestrator.training import streams
+from orchestrator.training.averaging import build_average
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.freezing import set_trainable
 from orchestrator.training.loss import LossFunction, Targets, weight_share
@@ -25,7 +26,6 @@ from orchestrator.training.optim import build_optimizer, build_schedule
 from orchestrator.training.param_groups import ParamGroup, trainable_names
 from orchestrator.training.parts import (
     Labels,
-    build_average,
     build_network,
     build_run_loss,
     choose_groups,

@@ -8,6 +8,7 @@ import pytest
 from orchestrator.errors import SpecError
 from orchestrator.planning.checks import check_settings
 from orchestrator.planning.cluster import Cluster, Node
+from orchestrator.planning.facts import DataSetFacts
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.specs.load import load_spec
 
@@ -101,4 +102,24 @@ def test_a_wrong_class_is_refused_with_its_place() -> None:
 
     assert str(caught.value) == (
         "<dict>: data.classes: digits has no class 'x'; it has '0' to '9'"
+    )
+
+
+def test_a_single_class_is_refused() -> None:
+    """There is nothing to tell apart, and no other class to smooth to."""
+    spec = load_spec(
+        {
+            "name": "x",
+            "data": {"dataset": "mine:One"},
+            "model": {"architecture": "small_cnn"},
+            "training": {"epochs": 1},
+        }
+    )
+    facts = DataSetFacts(train_size=640, num_classes=1, channels=1, image_size=8)
+
+    with pytest.raises(SpecError) as caught:
+        check_settings(spec, [{}], facts)
+
+    assert str(caught.value).endswith(
+        "data.dataset: mine:One has one class alone; needs images of two classes or more"
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
@@ -433,3 +434,35 @@ def test_an_operator_without_a_deterministic_form_is_named(
     configure_process(threads=1, deterministic="warn", device=torch.device("cpu"))
     with pytest.warns(UserWarning, match="put_ does not have a deterministic implementation"):
         assert train(assignment, worker.context).status == "finished"
+
+
+def test_unreadable_images_may_leave_too_few_for_the_parts_of_a_batch(
+    make_assignment: MakeAssignment, worker: Any, tmp_path: Path
+) -> None:
+    """Of 24 images 19 can be read: one of the last three's four parts would have none."""
+    for part, count in (("train", 12), ("val", 2)):
+        for name in ("a", "b"):
+            folder = tmp_path / "images" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.new("L", (8, 8), 10 * number).save(folder / f"{number}.png")
+    for number in range(5):
+        (tmp_path / "images" / "train" / "a" / f"{number}.png").write_bytes(b"")
+    assignment = make_assignment(
+        data={
+            "dataset": "image_folder",
+            "num_classes": 2,
+            "batch_size": 16,
+            "train_size": 24,
+            "on_corrupt": "skip",
+        },
+        training={"accumulate": 4},
+        place={"data_root": str(tmp_path / "images"), "cache": "off"},
+    )
+    message = (
+        r"^data\.batch_size: without 5 unreadable images the last batch of an epoch has 3, "
+        r"fewer than 2 for each part \(training\.accumulate\) of each worker; set data\."
+    )
+
+    with pytest.raises(TrainingError, match=message):
+        train(assignment, worker.context)

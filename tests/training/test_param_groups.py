@@ -1,15 +1,16 @@
 """Which parameter learns at which rate, from which epoch on; every name listed by hand."""
 
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
-import torch
 from torch import nn
 
 from orchestrator.errors import SpecError
 from orchestrator.planning.section_plans import GroupPlan, UnfreezePlan
 from orchestrator.training.group_table import describe_groups
 from orchestrator.training.layers import layer_distances
+from orchestrator.training.model.meta import without_memory
 from orchestrator.training.param_groups import (
     ParamGroup,
     group_parameters,
@@ -144,6 +145,34 @@ def test_a_network_without_parameters_is_refused() -> None:
         )
 
 
+def test_what_the_network_itself_has_frozen_stays_so() -> None:
+    """Whatever the rules say of the rest; a rule for it alone is refused."""
+    model = network()
+    model.block0.requires_grad_(False)
+    optimizer = plans.optimizer_plan(lr=0.5, weight_decay=0.2)
+    frozen = ("block0.0.weight", "block0.1.weight", "block0.1.bias")
+
+    for tune in (
+        plans.fine_tune_plan(),
+        plans.fine_tune_plan(groups=(rule(head=True), rule(lr=0.5)), layer_decay=0.5),
+        plans.fine_tune_plan(unfreeze=(UnfreezePlan(epoch=2, match="weight", lr=0.3),)),
+    ):
+        groups = group_parameters(model, tune, optimizer, head=HEAD)
+        assert groups[0].name == "frozen by the network itself"
+        assert groups[0].names == frozen
+        assert sum(len(part.names) for part in groups) == 9
+        for epoch in (1, 2):
+            assert not trainable_names(groups, epoch) & set(frozen)
+
+    with pytest.raises(SpecError, match="rule 1, 'block0', matches no parameter"):
+        group_parameters(
+            model,
+            plans.fine_tune_plan(groups=(rule(match="block0"), rule())),
+            optimizer,
+            head=HEAD,
+        )
+
+
 def test_normalisation_and_biases_may_go_without_decay() -> None:
     """Weights of the two convolutions and of the head keep theirs."""
     groups = group(decay_all=False)
@@ -234,14 +263,23 @@ def test_rates_fall_layer_by_layer_away_from_the_head() -> None:
             },
         ),
         ("convnext_tiny", 23, {"features.0.0.weight": 22, "features.7.2.layer_scale": 1}),
+        (
+            "regnet_y_400mf",
+            18,
+            {
+                "stem.0.weight": 17,
+                "trunk_output.block4.block4-5.f.a.0.weight": 1,
+                "trunk_output.block4.block4-4.f.a.0.weight": 2,
+            },
+        ),
     ],
 )
 def test_layers_of_known_networks_are_counted_from_the_head(
     architecture: str, layers: int, some: dict[str, int]
 ) -> None:
-    """ResNet-18 has 8 blocks, ViT-B 12, each with a stem before and a head after them."""
+    """ResNet-18 has 8 blocks, ViT-B 12, RegNet 1 + 3 + 6 + 6; a stem and a head beside them."""
     models = pytest.importorskip("torchvision").models
-    with torch.device("meta"):
+    with without_memory():
         model = models.get_model(architecture, weights=None)
     head = {name for name, _ in list(model.named_parameters())[-2:]}
 
@@ -250,6 +288,38 @@ def test_layers_of_known_networks_are_counted_from_the_head(
     assert sorted(set(found.values())) == list(range(layers))
     assert {name: found[name] for name in some} == some
     assert {found[name] for name in head} == {0}
+
+
+def test_auxiliary_heads_are_no_layers_of_what_they_branch_off() -> None:
+    """Inception's last block is next to the head, whatever is registered between them."""
+    models = pytest.importorskip("torchvision").models
+    with without_memory():
+        model = models.get_model("inception_v3", weights=None, init_weights=True)
+    head = {f"{part}.{kind}" for part in ("AuxLogits.fc", "fc") for kind in ("weight", "bias")}
+
+    found = layer_distances(model, head)
+
+    assert found["AuxLogits.fc.weight"] == found["fc.weight"] == 0
+    assert found["AuxLogits.conv0.conv.weight"] == found["AuxLogits.conv1.conv.weight"] == 1
+    assert [found[f"Mixed_{name}.branch1x1.conv.weight"] for name in ("7c", "7b")] == [1, 2]
+    assert found["Mixed_7a.branch3x3_1.conv.weight"] == 3
+    assert found["Mixed_6e.branch1x1.conv.weight"] == 4
+    assert found["Conv2d_1a_3x3.conv.weight"] == 16
+
+
+@pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
+def test_blocks_within_the_stages_of_timm_are_layers() -> None:
+    """As they are of torchvision's network of the same name, which numbers them otherwise."""
+    import timm
+
+    with without_memory():
+        model = timm.create_model("convnext_tiny", pretrained=False)
+    found = layer_distances(model, {"head.fc.weight", "head.fc.bias"})
+
+    assert found["stages.3.blocks.2.conv_dw.weight"] == 1
+    assert found["stages.3.blocks.0.conv_dw.weight"] == 3
+    assert found["stages.0.blocks.0.conv_dw.weight"] > 18
+    assert len(set(found.values())) == max(found.values()) + 1
 
 
 def test_groups_are_counted() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.planning.section_plans import GroupPlan, UnfreezePlan
+from orchestrator.training.averaging import build_average
 from orchestrator.training.freezing import set_trainable
 from orchestrator.training.loss import Targets
 from orchestrator.training.outputs import digest_weights
@@ -54,6 +55,13 @@ def freeze_statistics(state: TrainingState) -> None:
     for layer in state.model.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.eval()
+
+
+def scale_by(state: TrainingState, factor: float) -> None:
+    """Set what float16's losses are multiplied by; a scaler begins with its first loss."""
+    scaler = state.precision.scaler
+    scaler.scale(torch.zeros(()))
+    scaler.update(factor)
 
 
 def weights(state: TrainingState) -> dict[str, Tensor]:
@@ -112,6 +120,26 @@ def test_the_average_follows_the_weights(begin: Begin) -> None:
     assert set(expected) < set(average)
     for name, tensor in expected.items():
         torch.testing.assert_close(average[name], tensor, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.9999])
+def test_whole_numbers_are_kept_beside_an_average(decay: float) -> None:
+    """Tables of indices stay as they are and batches are counted, whatever the decay.
+
+    In floats, 163 times 0.9 and 163 times 0.1 make a bit less than 163.
+    """
+    model = nn.Sequential(nn.BatchNorm1d(2))
+    model.register_buffer("table", torch.arange(200))
+    average = build_average(model, decay)
+    assert average is not None
+
+    for _ in range(20):
+        model(torch.randn(4, 2))
+        average.update_parameters(model)
+
+    assert torch.equal(average.module.table, torch.arange(200))
+    assert average.module[0].num_batches_tracked == 20
+    assert not torch.equal(average.module[0].running_mean, model[0].running_mean)
 
 
 def test_without_an_average_the_network_itself_is_scored(begin: Begin) -> None:
@@ -220,6 +248,35 @@ def test_bfloat16_trains_near_float32(begin: Begin) -> None:
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
     assert {tensor.dtype for tensor in weights(rough).values()} == {torch.float32}
+
+
+def test_float16_gradients_are_clipped_at_their_true_size(begin: Begin) -> None:
+    """They are 1,024 times as large while they are computed; the step is as long as allowed."""
+    plain = {"lr": 1.0, "weight_decay": 0.0, "arguments": {"momentum": 0.0}}
+    state = begin(optimizer=plain, training={"precision": "float16", "clip_norm": 0.01})
+    scale_by(state, 1024.0)
+    images, targets = batch()
+    before = weights(state)
+
+    loss = state.step(images, targets, batch_size=16)
+
+    moved = [(weights(state)[name] - before[name]).flatten() for name in before]
+    assert float(torch.cat(moved).norm()) == pytest.approx(0.01, rel=1e-3)
+    assert loss.dtype == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of .lr_scheduler.step")
+def test_a_step_that_overflows_float16_is_left_out(begin: Begin) -> None:
+    """The weights stay, and the next step is scaled less."""
+    state = begin(training={"precision": "float16"})
+    scale_by(state, 2.0**120)
+    images, targets = batch()
+    before = weights(state)
+
+    state.step(images, targets, batch_size=16)
+
+    assert all(torch.equal(weights(state)[name], before[name]) for name in before)
+    assert state.precision.scaler.get_scale() == 2.0**119
 
 
 def test_channels_last_lies_otherwise_in_memory_and_says_the_same(begin: Begin) -> None:

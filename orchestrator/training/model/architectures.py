@@ -174,6 +174,11 @@ def _build_small_cnn(plan: ModelPlan, interface: Interface) -> nn.Module:
 
 def _exchange_head(model: nn.Module, plan: ModelPlan, interface: Interface) -> None:
     if plan.head == "gap":
+        if "dropout" in plan.arguments and not is_own_code(plan.architecture):
+            raise TrainingError(
+                "model.arguments: dropout acts between the fully connected layers that "
+                "model.head: gap takes away; leave it out"
+            )
         pool_before_head(
             model, architecture=plan.architecture, num_classes=interface.num_classes
         )

@@ -15,6 +15,8 @@ from torch import Tensor, distributed, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from orchestrator.errors import TrainingError
+
 Statistics = tuple[Tensor, Tensor, Tensor]
 """Count (scalar), mean (C,) and variance (C,), biased, of the whole batch."""
 
@@ -32,13 +34,31 @@ def convert_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
 
     Returns:
         The network.
+
+    Raises:
+        TrainingError: As `check_batch_norm`.
     """
     if _world_size() == 1:
         return model
-    if device.type == "cuda":
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        return converted
-    return _convert(model)
+    check_batch_norm(model)
+    return _convert(model, on_gpu=device.type == "cuda")
+
+
+def check_batch_norm(model: nn.Module) -> None:
+    """Refuse a normalisation that does more than torch's: its exchange would lose that.
+
+    Raises:
+        TrainingError: Names the layer.
+    """
+    plain = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+    for name, layer in model.named_modules():
+        is_known = type(layer).forward in plain or _is_timms(layer)
+        if isinstance(layer, _BatchNorm) and not is_known:
+            raise TrainingError(
+                f"model.sync_batch_norm: {name} is a {type(layer).__name__}, whose forward is "
+                "not torch's and would be lost; use torch.nn.BatchNorm2d there, or leave "
+                "sync_batch_norm out"
+            )
 
 
 class CPUSyncBatchNorm(_BatchNorm):
@@ -169,18 +189,52 @@ def _world_size() -> int:
     return int(distributed.get_world_size())
 
 
-def _convert(module: nn.Module) -> nn.Module:
-    if isinstance(module, _BatchNorm) and not isinstance(module, CPUSyncBatchNorm):
-        return _exchange(module)
+class _ThenActs(_BatchNorm):
+    """As timm has it: a normalisation that also drops and activates."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalised, then activated."""
+        output: Tensor = self.act(self.drop(super().forward(input)))
+        return output
+
+
+class _CPUSyncBatchNormAct(_ThenActs, CPUSyncBatchNorm):
+    """The shared normalisation on CPUs, then an activation."""
+
+
+class _SyncBatchNormAct(_ThenActs, nn.SyncBatchNorm):
+    """torch's on GPUs, then an activation."""
+
+
+_ON_CPUS = (CPUSyncBatchNorm, _CPUSyncBatchNormAct)
+_ON_GPUS = (nn.SyncBatchNorm, _SyncBatchNormAct)
+
+
+def _is_timms(layer: nn.Module) -> bool:
+    """Whether it is one of timm's that activates; timm itself need not be there."""
+    return any(
+        kind.__name__ == "BatchNormAct2d" and kind.__module__.startswith("timm.")
+        for kind in type(layer).__mro__
+    )
+
+
+def _convert(module: nn.Module, *, on_gpu: bool) -> nn.Module:
+    if isinstance(module, _BatchNorm):
+        return _exchange(module, on_gpu=on_gpu)
     for name, child in list(module.named_children()):
-        converted = _convert(child)
+        converted = _convert(child, on_gpu=on_gpu)
         if converted is not child:
             setattr(module, name, converted)
     return module
 
 
-def _exchange(layer: _BatchNorm) -> CPUSyncBatchNorm:
-    made = CPUSyncBatchNorm(
+def _exchange(layer: _BatchNorm, *, on_gpu: bool) -> _BatchNorm:
+    activates = _is_timms(layer)
+    plain, active = _ON_GPUS if on_gpu else _ON_CPUS
+    made = (active if activates else plain)(
         layer.num_features,
         eps=layer.eps,
         momentum=layer.momentum,
@@ -191,4 +245,6 @@ def _exchange(layer: _BatchNorm) -> CPUSyncBatchNorm:
     made.weight, made.bias = layer.weight, layer.bias
     made.running_mean, made.running_var = layer.running_mean, layer.running_var
     made.num_batches_tracked = layer.num_batches_tracked
+    if activates:
+        made.drop, made.act = layer.drop, layer.act
     return made.train(layer.training)

@@ -101,7 +101,8 @@ def _check_names(
             )
         if name not in taken:
             raise TrainingError(
-                f"model.arguments: {architecture} takes no {name!r}{_near(name, sorted(taken))}"
+                f"model.arguments: {architecture} takes no {name!r}"
+                f"{_near(name, sorted(taken - _DECIDED_ELSEWHERE.keys()))}"
             )
 
 

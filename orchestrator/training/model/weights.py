@@ -56,7 +56,9 @@ def load_weights(
         reason = _other_classes(path.with_name(CLASSES_FILE), classes)
     else:
         tensors = load_torchvision_weights(architecture, plan.source)
-    report = fit_tensors(model, tensors, source=plan.source, head_reason=reason)
+    report = fit_tensors(
+        model, tensors, source=plan.source, head_reason=reason, num_classes=len(classes) or None
+    )
     if plan.strict and not report.is_complete:
         raise TrainingError(
             f"model.weights: {plan.source} and {architecture} do not agree in every tensor "
@@ -72,7 +74,12 @@ def load_weights(
 
 
 def fit_tensors(
-    model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, head_reason: str = ""
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    source: str,
+    head_reason: str = "",
+    num_classes: int | None = None,
 ) -> LoadReport:
     """Copy every tensor that fits by name and shape into a network.
 
@@ -84,21 +91,20 @@ def fit_tensors(
         tensors: By name, with or without the prefixes that wrappers put before them.
         source: Where they come from, for the report.
         head_reason: Why the head is not to be loaded; empty to load it.
+        num_classes: Scores per image, by which the head is told; None takes the last layer.
+
+    Raises:
+        TrainingError: The head is not to be loaded, and cannot be told.
     """
-    own: dict[str, Tensor] = {
-        name: value
-        for name, value in model.state_dict(keep_vars=True).items()
-        if isinstance(value, Tensor)
-    }
+    own = _own_tensors(model)
     found = strip_prefixes(tensors, set(own))
     adapted = [*_adapt_channels(model, found), *_adapt_positions(model, found)]
-    head = _head_or_none(model)
+    head = _find_head(model, num_classes, reason=head_reason)
     common = [name for name in own if name in found]
     left_out = {name for name in common if head_reason and name in head}
     wrong = [name for name in common if found[name].shape != own[name].shape]
     matched = [name for name in common if name not in left_out and name not in wrong]
     model.load_state_dict({name: found[name] for name in matched}, strict=False)
-
     loaded = {id(own[name]) for name in matched}
     unequal_head = head if left_out or head.intersection(wrong) else set()
     return LoadReport(
@@ -119,6 +125,12 @@ def fit_tensors(
     )
 
 
+def _own_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers themselves; a layer may keep other things in its state."""
+    state = model.state_dict(keep_vars=True)
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
 def _counts(name: str, own: Mapping[str, Tensor], loaded: set[int]) -> bool:
     """Shared tensors have a second name, and old files do not count batches."""
     return id(own[name]) not in loaded and not name.endswith("num_batches_tracked")
@@ -131,11 +143,18 @@ def _share(model: nn.Module, loaded: set[int], unequal_head: set[str]) -> float:
     return part / total if total else 0.0
 
 
-def _head_or_none(model: nn.Module) -> set[str]:
+def _find_head(model: nn.Module, num_classes: int | None, *, reason: str) -> set[str]:
+    """Names of the head's parameters; none where it cannot be told and need not be left out."""
     try:
-        return find_head(model)
-    except TrainingError:
-        return set()
+        return find_head(model, num_classes)
+    except TrainingError as error:
+        if not reason:
+            return set()
+        raise TrainingError(
+            f"model.weights: {reason}, and no layer of {type(model).__name__} can be told to "
+            "be the head that must be left out; load a file of the other layers alone, without "
+            "a classes.json beside it"
+        ) from error
 
 
 def _adapt_channels(model: nn.Module, tensors: dict[str, Tensor]) -> list[str]:

@@ -7,6 +7,7 @@ it found to `FOLDER/RANK.pt`; `alone.pt` is the same by one worker and torch's o
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,18 @@ def make_cases() -> Iterator[Case]:
     yield _case("frozen", nn.BatchNorm2d(6).eval(), unequal, (3, 3), half)
     yield _case("empty-share", nn.BatchNorm2d(6), (5, 5, 5), (3, 3), half, first=(5, 0, 2))
     yield _case("bfloat16", nn.BatchNorm2d(6), unequal, (9, 9), torch.bfloat16)
+    if find_spec("timm"):
+        from timm.layers import BatchNormAct2d
+
+        yield _case("timm", BatchNormAct2d(6, drop_layer=Halve), unequal, (3, 3), half)
+
+
+class Halve(nn.Module):
+    """Stands where timm's networks drop out, and can be seen."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """A half of it."""
+        return images / 2
 
 
 def _case(
@@ -115,9 +128,9 @@ def train_network(rank: int | None) -> dict[str, Any]:
     return {"state": model.state_dict()}
 
 
-def convert_network(device: str) -> dict[str, Any]:
+def convert_network(device: str, kind: type[nn.Module] = nn.BatchNorm2d) -> dict[str, Any]:
     """What becomes of two normalisations, of which the second is frozen."""
-    inner = nn.Sequential(nn.BatchNorm2d(4), nn.BatchNorm2d(4).eval())
+    inner = nn.Sequential(kind(4), kind(4).eval())
     model = nn.Sequential(nn.Conv2d(3, 4, 1), inner)
     before = {name: id(value) for name, value in model.state_dict(keep_vars=True).items()}
     convert_batch_norm(model, torch.device(device))
@@ -125,6 +138,7 @@ def convert_network(device: str) -> dict[str, Any]:
     return {
         "types": [type(layer).__name__ for layer in inner],
         "training": [layer.training for layer in inner],
+        "activations": [[type(part).__name__ for part in layer.children()] for layer in inner],
         "same tensors": list(before.items()) == list(after.items()),
     }
 
@@ -152,6 +166,10 @@ def main() -> None:
     found: dict[str, Any] = {case.name: pass_batches(case, rank) for case in make_cases()}
     found["network"] = train_network(rank)
     found["conversion"] = {device: convert_network(device) for device in ("cpu", "cuda")}
+    if find_spec("timm"):
+        from timm.layers import BatchNormAct2d
+
+        found["timm on cuda"] = convert_network("cuda", BatchNormAct2d)
     found["too few"] = too_few_values()
     torch.save(found, folder / f"{rank}.pt")
     if rank == 0:

@@ -167,6 +167,7 @@ def test_images_that_are_too_small_are_refused_with_the_size_that_is_not(
     ("architecture", "arguments", "message"),
     [
         ("resnet18", {"foo": 1}, "resnet18 takes no 'foo'"),
+        ("resnet18", {"weihgts": 1}, "resnet18 takes no 'weihgts'"),
         # torchvision itself would ignore it.
         (
             "mobilenet_v3_small",

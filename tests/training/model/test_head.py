@@ -145,3 +145,13 @@ def test_pooling_is_refused_where_it_is_done_already(
 
     with pytest.raises(TrainingError, match=message):
         build(architecture, head="gap")
+
+
+def test_an_argument_of_the_layers_that_are_taken_away_is_refused(
+    build: Callable[..., BuiltModel],
+) -> None:
+    """Dropout lies between the fully connected ones; it would be ignored."""
+    message = r"^model\.arguments: dropout acts between the fully connected layers"
+
+    with pytest.raises(TrainingError, match=message):
+        build("vgg11", head="gap", arguments={"dropout": 0.3}, image_size=64)

@@ -3,20 +3,24 @@
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from orchestrator.training.model.sync_batch_norm import convert_batch_norm
+from orchestrator.errors import TrainingError
+from orchestrator.training.model.sync_batch_norm import check_batch_norm, convert_batch_norm
 
 SCRIPT = Path(__file__).with_name("batch_norm_process.py")
 
 TRACKED = ["1d", "1d-long", "3d", "not-affine", "no-momentum", "frozen", "empty-share"]
 EXACT = ["float64-64", "float64-37", *TRACKED, "untracked"]
 FLOAT32 = ["float32-64", "float32-37"]
+
+with_timm = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 
 
 class Found(NamedTuple):
@@ -56,7 +60,11 @@ def distance(first: torch.Tensor, second: torch.Tensor) -> float:
 
 @pytest.mark.parametrize(
     ("case", "tolerance"),
-    [*((case, 1e-14) for case in EXACT), *((case, 1e-6) for case in FLOAT32)],
+    [
+        *((case, 1e-14) for case in EXACT),
+        *((case, 1e-6) for case in FLOAT32),
+        pytest.param("timm", 1e-14, marks=with_timm),
+    ],
 )
 def test_two_workers_normalise_as_one_with_the_whole_batch(
     found: Found, case: str, tolerance: float
@@ -65,7 +73,7 @@ def test_two_workers_normalise_as_one_with_the_whole_batch(
     alone = found.alone[case]
     first, second = (worker[case] for worker in found.pair)
 
-    assert first["type"] == "CPUSyncBatchNorm"
+    assert "CPUSyncBatchNorm" in first["type"]
     for key in ("outputs", "gradients"):
         for at, whole in enumerate(alone[key]):
             assert distance(torch.cat([first[key][at], second[key][at]]), whole) <= tolerance
@@ -149,3 +157,33 @@ def test_conversion_keeps_parameters_and_buffers(found: Found, device: str, laye
         assert converted["types"] == [layer, layer]
         assert converted["training"] == [True, False]
         assert converted["same tensors"]
+
+
+@with_timm
+def test_timms_layers_go_on_activating_on_gpus(found: Found) -> None:
+    """Both would be left out by torch's own conversion."""
+    for worker in found.pair:
+        converted = worker["timm on cuda"]
+        assert converted["types"] == ["_SyncBatchNormAct", "_SyncBatchNormAct"]
+        assert converted["activations"] == [["Identity", "ReLU"]] * 2
+        assert converted["training"] == [True, False]
+        assert converted["same tensors"]
+
+
+class Doubles(nn.BatchNorm2d):
+    """Does more than torch's."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Twice that."""
+        return 2 * super().forward(input)
+
+
+def test_a_normalisation_that_does_more_is_refused() -> None:
+    """Its forward would be lost without a word."""
+    message = (
+        r"^model\.sync_batch_norm: 1 is a Doubles, whose forward is not torch's and would be "
+        r"lost; use torch\.nn\.BatchNorm2d there, or leave sync_batch_norm out$"
+    )
+
+    with pytest.raises(TrainingError, match=message):
+        check_batch_norm(nn.Sequential(nn.BatchNorm2d(2), Doubles(2)))

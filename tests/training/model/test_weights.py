@@ -235,6 +235,35 @@ def test_a_head_for_other_classes_is_left_out(
     assert torch.equal(same.get_parameter("head.weight"), tensors["head.weight"])
 
 
+class HeadFirst(nn.Module):
+    """Registers what classifies before what it stands on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 2)
+        self.body = nn.Linear(3, 4)
+
+
+def test_a_head_is_told_by_its_scores_and_not_by_its_place() -> None:
+    """The layer with one score per class is left out, wherever the network registers it."""
+    tensors = {name: torch.ones_like(value) for name, value in HeadFirst().state_dict().items()}
+    model = HeadFirst()
+
+    report = fit_tensors(model, tensors, source="x", head_reason="others", num_classes=2)
+
+    assert [entry.name for entry in report.left_out] == ["head.weight", "head.bias"]
+    assert torch.equal(model.body.weight, torch.ones(4, 3))
+    assert not torch.equal(model.head.weight, torch.ones(2, 4))
+
+
+def test_other_classes_of_a_network_without_a_head_are_refused() -> None:
+    """Its scores would mean something else, and nothing can be left out."""
+    message = r"^model\.weights: others, and no layer of Flatten can be told"
+
+    with pytest.raises(TrainingError, match=message):
+        fit_tensors(nn.Flatten(), {}, source="x", head_reason="others", num_classes=2)
+
+
 def test_a_spoilt_map_of_classes_is_refused(
     load: Callable[..., BuiltModel], file: Path
 ) -> None:
