@@ -204,7 +204,12 @@ def test_a_terminal_sees_a_bar_and_ctrl_c_ends_it(
     write_images: WriteImages, here: Path
 ) -> None:
     """On standard error; status 130, no traceback."""
-    write_images({"a": 150, "b": 150}, low=300, high=320)
+    write_images({"a": 10, "b": 10}, low=1000, high=1020)
+    # Enough of them that reading lasts for seconds, however late the interruption comes.
+    for path in list(here.rglob("*.jpg")) + list(here.rglob("*.png")):
+        for number in range(20):
+            copy = path.with_stem(f"{path.stem}-{number}")
+            copy.write_bytes(path.read_bytes() + bytes([number]))
     Path("small.yaml").write_text(SPEC)
     terminal, child = pty.openpty()
     process = subprocess.Popen(
