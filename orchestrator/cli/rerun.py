@@ -1,12 +1,17 @@
 """`orchestrator rerun`: a recorded run once more; do its numbers come again?"""
 
+from collections.abc import Iterator
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli import options
 from orchestrator.cli.interrupt import second_interrupt_ends_at_once
 from orchestrator.cli.screen import Screen, exit_status
+
+if TYPE_CHECKING:
+    from orchestrator.recorded.rerun import Rerun
 
 DIFFERENT = 6
 """Exit status where numbers that should be the same are not."""
@@ -29,25 +34,29 @@ def command(run: str, check: bool, storage: str | None) -> int:
       orchestrator rerun digits-label-smoothing@best --check
       orchestrator rerun digits-label-smoothing/label_smoothing=0.1,seed=2
     """
-    from orchestrator.recorded.rerun import Rerun, rerun
+    from orchestrator.recorded.rerun import rerun
 
     with second_interrupt_ends_at_once(), closing(Screen()) as screen:
-        found: Rerun = rerun(run, storage_path=storage, watch=screen)
+        found = rerun(run, storage_path=storage, watch=screen)
     status = exit_status(found.search)
     if status or not check:
         return status
     click.echo()
-    if found.is_same:
-        click.echo(
-            f"the same: weights (SHA-256 {found.first.weights_sha256[:16]}) and "
-            f"{len(found.first.metrics)} metrics to the last bit"
-        )
-        return 0
-    click.echo(f"different: {found.first.run_id} and {found.second.run_id}")
+    for line in describe_rerun(found):
+        click.echo(line)
+    return 0 if found.is_same else DIFFERENT
+
+
+def describe_rerun(found: "Rerun") -> Iterator[str]:
+    """Yield what came again, or what did not and what else differs."""
     first, second = (each.weights_sha256[:16] for each in (found.first, found.second))
-    rows = [("weights SHA-256", first, second), *found.metrics, *found.receipt]
-    for name, there, here in rows:
-        click.echo(f"  {name}: {there} recorded, {here} now")
+    if found.is_same:
+        count = len(found.first.metrics)
+        yield f"the same: weights (SHA-256 {first}) and {count} metrics to the last bit"
+        return
+    yield f"different: {found.first.run_id} and {found.second.run_id}"
+    rows = [("weights SHA-256", first, second)] if first != second else []
+    for name, there, here in [*rows, *found.metrics, *found.receipt]:
+        yield f"  {name}: {there} recorded, {here} now"
     if not found.receipt:
-        click.echo("  the receipts name the same software, hardware and settings")
-    return DIFFERENT
+        yield "  the receipts name the same software, hardware and settings"

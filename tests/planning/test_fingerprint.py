@@ -99,6 +99,17 @@ def test_a_file_of_weights_is_what_is_in_it(make_plan: MakePlan) -> None:
     assert of("/a.safetensors", "1") != of("/a.safetensors", "2")
 
 
+def test_ones_own_code_counts(make_plan: MakePlan) -> None:
+    """Another version of the user's modules trains other numbers."""
+    data = known_facts(load_spec(_WITH_WEIGHTS).keys.data)
+    assert data is not None
+    first, second = (
+        fingerprint(make_plan(inputs=Inputs(data=data, sources=digest))) for digest in "ab"
+    )
+
+    assert first != second
+
+
 _WITH_WEIGHTS: Mapping[str, Any] = {
     "name": "x",
     "data": {"dataset": "digits"},
