@@ -40,10 +40,12 @@ fix: $(DEV)  ## mend format and what lint can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## measure against a bare loop, Ray's own pattern and hand-written steps (about 15 minutes)
+bench: $(READY)  ## measure against a bare loop, Ray's own pattern and others (about 30 minutes)
 	$(BIN)/python benchmarks/orchestration.py
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.data
+	$(BIN)/python -m benchmarks.reproducibility
+	$(BIN)/python -m benchmarks.resume
 
 clean:  ## remove the environment and the caches; results in runs/ stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
