@@ -24,6 +24,8 @@ from orchestrator.tracking.writing import writing
 if TYPE_CHECKING:
     from orchestrator.comparison.summary import SearchSummary
 
+_ENDED: Final = ("finished", "failed")
+"""Status of a run that needs no lane any more."""
 _OWN: Final = ("kind", "t", "run")
 """What an entry of the journal has of its own."""
 PICTURE: Final = "response.png"
@@ -163,13 +165,16 @@ class Drive:
         for run_id in run_ids:
             run = self._history.runs[run_id]
             # What was taken from another search has the receipt of that one.
-            if run.attempts and run.status in ("finished", "failed"):
+            if run.attempts and run.status in _ENDED:
                 write_receipt(self._history, run_id)
 
     @contextmanager
     def _launched(self) -> Iterator[Callable[[Callable[[], None]], bool]]:
         plan = self._plan
-        if not plan.missing:
+        runs = self._history.runs.items()
+        endings = {run_id: dict(run.ending) for run_id, run in runs if run.status in _ENDED}
+        if len(endings) == len(plan.runs):
+            # All is there already, or had ended when Ray died.
             yield _tick_once
             return
         if self._here:
@@ -179,9 +184,6 @@ class Drive:
             return
         from orchestrator.launch.run import launch
 
-        ended = ("finished", "failed")
-        runs = self._history.runs.items()
-        endings = {run_id: dict(run.ending) for run_id, run in runs if run.status in ended}
         with launch(plan, self._cluster, endings) as launched:
             yield launched.wait
 

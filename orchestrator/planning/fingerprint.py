@@ -19,7 +19,7 @@ from typing import Any, Final
 from orchestrator.planning.run_plan import Numbers
 
 _PACKAGE: Final = Path(__file__).parents[1]
-_LIBRARIES: Final = ("torch", "torchvision", "numpy")
+_LIBRARIES: Final = ("torch", "torchvision", "numpy", "pillow")
 _CUDA: Final = re.compile(r"^cuda\b[^=]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
 
 
@@ -38,11 +38,14 @@ def fingerprint_run(
         64 hexadecimal digits each.
     """
     counted = [select, metric, maximize] if select == "best" else [select]
+    environment = dict(describe_environment())
+    if numbers.model.architecture.startswith("timm/"):
+        environment["timm"] = _version("timm")
     plain = _without_paths(asdict(numbers))
     endless = {**plain, "training": {**plain["training"], "epochs": 0}}
     first, second = (
         hashlib.sha256(
-            json.dumps([part, counted, describe_environment()], sort_keys=True).encode()
+            json.dumps([part, counted, environment], sort_keys=True).encode()
         ).hexdigest()
         for part in (plain, endless)
     )
@@ -56,13 +59,14 @@ def describe_environment() -> Mapping[str, str]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for library in _LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            found[library] = ""
-    return {**found, "cuda": _cuda_version()}
+    return {**{name: _version(name) for name in _LIBRARIES}, "cuda": _cuda_version()}
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
 
 
 def _cuda_version() -> str:
