@@ -5,6 +5,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.journey.conftest import (
     Orchestrate,
     Start,
@@ -111,6 +113,7 @@ def test_ctrl_c_and_the_same_command_go_on(
     assert "the same: weights (SHA-256 " in checked.out
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on_where_the_schedule_allows(
     orchestrate: Orchestrate, small_spec: str, storage: Path
 ) -> None:
