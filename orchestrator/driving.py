@@ -76,8 +76,8 @@ class Drive:
         self._history = SearchHistory(plan.folder)
         # What was done before an interruption is on the disk already.
         self._history.follow()
-        self._keep_receipts(self._history.runs)
         self._finished = FinishedRuns(plan.folder.parents[1])
+        self._remember(self._history.runs)
         self._book.append(
             journal.SEARCH,
             plan=plan.to_json(),
@@ -89,6 +89,11 @@ class Drive:
 
     def train(self, *, keep: bool) -> SearchRecord:
         """Train, answer, and write what is left to MLflow; as `Execution.execute`."""
+        for run in self._plan.missing:
+            folder = Path(run.place.folder)
+            if folder.is_symlink() and not folder.exists():
+                # It led to a run of another search, which was deleted since.
+                folder.unlink()
         for run_id, source in self._plan.done.items():
             if source != run_id:
                 self._take_over(run_id)
@@ -149,24 +154,24 @@ class Drive:
         entries = self._history.follow()
         if entries:
             append_metrics(self._history, entries)
-            self._remember(entries)
+            self._remember(e["run"] for e in entries if e["kind"] == journal.END)
             self._watch.progressed(self._history)
 
-    def _remember(self, entries: list[journal.Entry]) -> None:
-        """Write the receipts of what has ended, and let what has finished be found again."""
-        ended = [entry["run"] for entry in entries if entry["kind"] == journal.END]
-        self._keep_receipts(ended)
-        for run_id in ended:
-            run = self._history.runs[run_id]
-            if run.status == "finished" and run.attempts:
-                self._finished.add(run_id, run.plan)
+    def _remember(self, run_ids: Iterable[str]) -> None:
+        """Write the receipts of what has ended, and let what has finished be found again.
 
-    def _keep_receipts(self, run_ids: Iterable[str]) -> None:
+        What was taken from another search has the receipt of that one.
+        """
         for run_id in run_ids:
             run = self._history.runs[run_id]
-            # What was taken from another search has the receipt of that one.
-            if run.attempts and run.status in _ENDED:
+            if (
+                run.attempts
+                and run.status in _ENDED
+                and Path(run.plan["place"]["folder"]).exists()
+            ):
                 write_receipt(self._history, run_id)
+            if run.attempts and run.status == "finished":
+                self._finished.add(run_id, run.plan)
 
     @contextmanager
     def _launched(self) -> Iterator[Callable[[Callable[[], None]], bool]]:

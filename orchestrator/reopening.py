@@ -6,18 +6,21 @@ the user's own code is the copy that was made when the search began.
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from orchestrator.errors import RecordError
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.fingerprint import describe_environment, fingerprint_run
 from orchestrator.planning.placement import LanePlan, place_lanes
-from orchestrator.planning.resolve import SOURCES, describe_cluster
+from orchestrator.planning.resolve import SOURCES, default_store, describe_cluster
 from orchestrator.planning.run_plan import RunPlan
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.reuse import mark_done
 from orchestrator.tracking import storage as places
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.owner import is_owned
+
+_RERUN: Final = ".rerun"
 
 
 def reopen_search(label: str, cluster: Cluster, *, storage: Path) -> SearchPlan:
@@ -75,7 +78,9 @@ def move_to(plan: SearchPlan, folder: Path) -> SearchPlan:
         sources = str(folder / SOURCES) if run.place.sources else ""
         place = replace(run.place, folder=str(folder / name), sources=sources)
         runs.append(replace(run, place=place))
-    return replace(plan, folder=folder, runs=tuple(runs))
+    is_usual = plan.store_uri == default_store(plan.folder)
+    store = default_store(folder) if is_usual else plan.store_uri
+    return replace(plan, folder=folder, runs=tuple(runs), store_uri=store)
 
 
 def check_fingerprint(run: RunPlan, history: SearchHistory) -> None:
@@ -107,7 +112,7 @@ def _fingerprint(run: RunPlan) -> tuple[str, str]:
 
 
 def plan_again(run: RunPlan, search: Path, cluster: Cluster, *, storage: Path) -> SearchPlan:
-    """A search of one recorded run, under the next number of its name.
+    """A search of one recorded run, under a name of its own: NAME.rerun.
 
     Args:
         run: As it was recorded.
@@ -121,14 +126,17 @@ def plan_again(run: RunPlan, search: Path, cluster: Cluster, *, storage: Path) -
     """
     plan = read_plan_of(search)
     lanes = _place_again(plan, cluster, runs=1)
-    folder = storage / plan.name / str(places.claim_number(storage, plan.name))
+    # The experiment's own name goes on to mean its own searches.
+    again_name = f"{plan.name.removesuffix(_RERUN)}{_RERUN}"
+    folder = storage / again_name / str(places.claim_number(storage, again_name))
     name = run.run_id.rpartition("/")[2]
     # Of what computes it now, which may not be what computed it then.
     fingerprint, lineage = _fingerprint(run)
-    run_id = f"{plan.name}/{folder.name}/{name}"
+    run_id = f"{again_name}/{folder.name}/{name}"
     again = replace(run, run_id=run_id, fingerprint=fingerprint, lineage=lineage)
     return replace(
         move_to(replace(plan, runs=(again,)), folder),
+        name=again_name,
         number=int(folder.name),
         settings=(run.setting,),
         baseline=None,

@@ -13,8 +13,9 @@ from typing import Any, Final
 from orchestrator.planning.checkpoints import is_open_ended
 from orchestrator.planning.cluster import Cluster, word_count
 from orchestrator.planning.facts import Inputs
+from orchestrator.planning.names import name_setting
 from orchestrator.planning.numbers import Limits
-from orchestrator.planning.resolve import resolve_search
+from orchestrator.planning.resolve import default_store, resolve_search
 from orchestrator.planning.run_plan import RunPlan
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.specs.experiment import ExperimentSpec
@@ -23,10 +24,11 @@ from orchestrator.tracking.finished import FinishedRuns
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.owner import is_owned
 
+_MOST_SEARCHES: Final = 50
+"""Of one name that are looked through for one that asked the same."""
 _QUESTION: Final = (
     "name",
     "description",
-    "store_uri",
     "metric",
     "maximize",
     "select",
@@ -73,25 +75,60 @@ def decide_search(  # noqa: PLR0913  keywords
     if fresh or limits.fast_dev_run:
         return plan
     same = find_same_search(plan, storage) if number is None else None
-    return mark_done(plan if same is None else resolve(same), storage)
+    marked = mark_done(plan if same is None else resolve(same), storage)
+    notes = () if marked.continues else _latest_notes(marked, storage)
+    return replace(marked, notes=(*marked.notes, *notes, *_twin_notes(marked)))
 
 
 def find_same_search(plan: SearchPlan, storage: Path) -> int | None:
-    """Number of the latest search of this name, where it asks the same and nobody drives it.
+    """Number of the search that asked the same: the latest, or an earlier one that is whole.
 
     Args:
         plan: Under any number.
         storage: Folder of all experiments.
     """
-    numbers = places.list_numbers(storage, plan.name)
-    if not numbers:
-        return None
-    folder = storage / plan.name / str(numbers[-1])
+    asked = plan.to_json()
+    numbers = places.list_numbers(storage, plan.name)[-_MOST_SEARCHES:]
+    for number in reversed(numbers):
+        history = _read(storage / plan.name / str(number))
+        if not history.plan or not _asks_the_same(asked, history.plan):
+            continue
+        whole = all(run.status == "finished" for run in history.runs.values())
+        if (whole or number == numbers[-1]) and not is_owned(history.folder):
+            return number
+    return None
+
+
+def _read(folder: Path) -> SearchHistory:
     history = SearchHistory(folder)
     history.follow()
-    if not history.plan or is_owned(folder):
-        return None
-    return numbers[-1] if _asks_the_same(plan.to_json(), history.plan) else None
+    return history
+
+
+def _latest_notes(plan: SearchPlan, storage: Path) -> Iterator[str]:
+    """Say what the latest search of this name does, or has left undone."""
+    numbers = [n for n in places.list_numbers(storage, plan.name) if n != plan.number]
+    if not numbers:
+        return
+    history = _read(storage / plan.name / str(numbers[-1]))
+    label = f"{plan.name}#{numbers[-1]}"
+    if not history.plan:
+        return
+    if is_owned(history.folder):
+        if _asks_the_same(plan.to_json(), history.plan):
+            yield f"{label} asks the same and is trained at this moment: this trains it again"
+    elif history.status == "stopped":
+        yield f"{label} was interrupted: `orchestrator resume {label}` goes on with it"
+
+
+def _twin_notes(plan: SearchPlan) -> Iterator[str]:
+    """Say which settings cannot differ in any number."""
+    first: dict[str, str] = {}
+    for run in plan.runs[:: len(plan.seeds)]:
+        name = name_setting(run.setting)
+        other = first.setdefault(run.fingerprint, name)
+        if run.fingerprint and other != name:
+            yield f"{name} trains the same numbers as {other}"
 
 
 def mark_done(plan: SearchPlan, storage: Path) -> SearchPlan:
@@ -101,13 +138,13 @@ def mark_done(plan: SearchPlan, storage: Path) -> SearchPlan:
         plan: Under its number, whose folder may hold finished runs.
         storage: Folder of all experiments.
     """
-    history = SearchHistory(plan.folder)
-    history.follow()
+    history = _read(plan.folder)
     finished = FinishedRuns(storage)
     done: dict[str, str] = {}
     for run in plan.runs:
         own = history.runs.get(run.run_id)
-        if own is not None and own.status == "finished":
+        is_there = (Path(run.place.folder) / "last.safetensors").exists()
+        if own is not None and own.status == "finished" and is_there:
             done[run.run_id] = run.run_id
         elif (same := finished.find(run.fingerprint)) is not None:
             done[run.run_id] = same.run_id
@@ -136,7 +173,10 @@ def _asks_the_same(plan: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool
 
 
 def _asked(plan: Mapping[str, Any]) -> str:
-    return json.dumps([plan[key] for key in _QUESTION])
+    folder, uri = Path(plan["folder"]), plan["store_uri"]
+    # The usual store moves with the storage.
+    store = "" if uri == default_store(folder) else uri
+    return json.dumps([store, *(plan[key] for key in _QUESTION)])
 
 
 def _list_longer(

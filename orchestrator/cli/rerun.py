@@ -27,7 +27,7 @@ DIFFERENT = 6
 )
 @options.storage
 def command(run: str, check: bool, storage: str | None) -> int:
-    r"""Train a recorded run again, from its record, under the next number of its name.
+    r"""Train a recorded run again, from its record; it is kept under the name NAME.rerun.
 
     \b
     Examples:

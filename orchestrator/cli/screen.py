@@ -93,6 +93,9 @@ class Screen(Watch):
         self.close()
         click.echo()
         show_answer(summary)
+        for run in record.runs:
+            for note in dict.fromkeys(run.notes):
+                click.echo(f"note: {run.run_id}: {note}")
         failed = [run for run in record.runs if run.status == "failed"]
         if len(failed) < len(record.runs):
             # Where all have failed, the command itself ends with the cause.

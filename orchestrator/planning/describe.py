@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.planning.cluster import word_count
 from orchestrator.planning.names import name_setting, word_value
-from orchestrator.planning.run_plan import Numbers
+from orchestrator.planning.run_plan import Numbers, RunPlan
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.planning.section_plans import DataPlan, TrainingPlan
 
@@ -51,7 +51,7 @@ def describe_plan(
         digits = len(str(len(plan.runs)))
         lines += ["", "runs"]
         lines += [
-            f"  {index:>{digits}}  {run.run_id.rpartition('/')[2]}"
+            f"  {index:>{digits}}  {run.run_id.rpartition('/')[2]}{_word_state(plan, run)}"
             for index, run in enumerate(plan.runs, start=1)
         ]
     return "\n".join(lines)
@@ -103,6 +103,13 @@ def _runs(plan: SearchPlan) -> str:
     left = f"{missing} to train, {plan.lanes.lanes} at a time" if missing else "none to train"
     done = f"{len(plan.done)} of them done ({', '.join(_word_done(plan))})"
     return f"{runs}, {done}; {left}{goes_on}"
+
+
+def _word_state(plan: SearchPlan, run: RunPlan) -> str:
+    """What of a run is there already, behind its name."""
+    if run.run_id in plan.done:
+        return f"  done in {'#'.join(plan.done[run.run_id].split('/')[:2])}"
+    return "  goes on from one of fewer epochs" if run.place.extends else ""
 
 
 def _word_done(plan: SearchPlan) -> list[str]:

@@ -165,7 +165,8 @@ def count_parts(keys: Keys) -> int:
     if micro_batch == "auto":
         return 0
     share = -(-keys.data.batch_size // keys.resources.num_workers)
-    return -(-share // micro_batch)
+    parts: int = -(-share // micro_batch)
+    return parts
 
 
 def _resolve_training(keys: Keys, limits: Limits) -> TrainingPlan:

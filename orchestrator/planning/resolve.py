@@ -86,7 +86,7 @@ def _assemble(
         number=int(folder.name),
         description=keys.description,
         folder=folder,
-        store_uri=keys.tracking.uri or f"sqlite:///{folder.parents[1] / 'mlflow.db'}",
+        store_uri=keys.tracking.uri or default_store(folder),
         metric=metric,
         maximize=METRICS[metric].maximize,
         select=keys.training.select,
@@ -192,6 +192,11 @@ _DETERMINISTIC: Final[dict[bool | str, Literal["true", "warn", "false"]]] = {
     False: "false",
     "warn": "warn",
 }
+
+
+def default_store(folder: Path) -> str:
+    """MLflow's store beside the experiments, for a search in this folder."""
+    return f"sqlite:///{folder.parents[1] / 'mlflow.db'}"
 
 
 def describe_cluster(cluster: Cluster) -> str:

@@ -38,7 +38,7 @@ class Rerun:
 
 
 def rerun(text: str, *, storage_path: str | None = None, watch: Watch | None = None) -> Rerun:
-    """Train a recorded run again, from its record, under the next number of its name.
+    """Train a recorded run again, from its record, under the name `NAME.rerun`.
 
     Args:
         text: MLflow's id or its beginning, `NAME@best`, or `NAME/setting,seed=2`.

@@ -38,6 +38,13 @@ def _class_weights(value: object) -> object:
     return tuple(float(weight) for weight in value)
 
 
+def _micro_batch(value: object) -> object:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 2
+    if value is None or value == "auto" or is_count:
+        return value
+    raise refuse(f"must be auto, or a whole number of 2 at least (got {value_text(value)})")
+
+
 class LossSpec(Section):
     """Key `loss`: what is minimised."""
 
@@ -188,7 +195,13 @@ class TrainingSpec(Section):
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Parts that a worker's share of a batch is cut into, their gradients summed before the one
     step (count, >= 1): less memory, the same global batch."""
-    micro_batch: Literal["auto"] | Annotated[int, Field(ge=2)] | None = None
+    micro_batch: Annotated[
+        Any,
+        BeforeValidator(_micro_batch),
+        WithJsonSchema(
+            {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 2}, {"type": "null"}]}
+        ),
+    ] = None
     """Images that a worker computes on at once, in place of accumulate (count, >= 2), or `auto`
     for as many as fit, found before training starts. Batch normalisation sees these alone.
     Unset: its share of a batch, by accumulate."""

@@ -1,6 +1,6 @@
 """Finished runs of a storage, found again by what decides their numbers.
 
-One small file per fingerprint, below `.index` of the storage, names the run; another, per
+One small file per fingerprint, below `.index` of the storage, names its runs; another, per
 lineage and number of epochs, those that a longer run could go on from. The index is a shortcut:
 what it says counts only where the run's journal and folder say the same, and it is made anew
 from the journals where it is missing.
@@ -59,18 +59,20 @@ class FinishedRuns:
             self._by_fingerprint(plan["fingerprint"]),
             self._by_lineage(plan["lineage"]) / str(epochs),
         ):
+            if run_id in _read_lines(path):
+                continue
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(run_id + "\n", encoding="utf-8")
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(run_id + "\n")
 
     def find(self, fingerprint: str) -> FinishedRun | None:
         """The run of this fingerprint; None where there is none, or its files are gone."""
         self._make_where_missing()
-        path = self._by_fingerprint(fingerprint)
-        found = self._read_run(path) if fingerprint and path.is_file() else None
-        if found is None or found[1].plan.get("fingerprint") != fingerprint:
+        if not fingerprint:
             return None
-        return found[0]
+        found = self._read_runs(self._by_fingerprint(fingerprint), fingerprint=fingerprint)
+        return next(found, None)
 
     def find_shorter(self, lineage: str, epochs: int) -> Iterator[tuple[int, FinishedRun]]:
         """Runs that were like one in all but their fewer epochs, the longest first."""
@@ -78,12 +80,19 @@ class FinishedRuns:
         folder = self._by_lineage(lineage)
         known = [int(path.name) for path in folder.glob("*")] if lineage else []
         for count in sorted((count for count in known if count < epochs), reverse=True):
-            found = self._read_run(folder / str(count))
-            if found is not None and found[1].plan.get("lineage") == lineage:
-                yield count, found[0]
+            for found in self._read_runs(folder / str(count), lineage=lineage):
+                yield count, found
 
-    def _read_run(self, path: Path) -> tuple[FinishedRun, RunState] | None:
-        run_id = path.read_text(encoding="utf-8").strip()
+    def _read_runs(self, path: Path, **expected: str) -> Iterator[FinishedRun]:
+        """Those that a file of the index names and that are there, the newest first."""
+        for run_id in reversed(_read_lines(path)):
+            found = self._read_run(run_id)
+            if found is not None and all(
+                found[1].plan.get(key) == value for key, value in expected.items()
+            ):
+                yield found[0]
+
+    def _read_run(self, run_id: str) -> tuple[FinishedRun, RunState] | None:
         name, _, rest = run_id.partition("/")
         number, _, run = rest.partition("/")
         search = self.storage / name / number
@@ -125,3 +134,7 @@ class FinishedRuns:
 
     def _by_lineage(self, lineage: str) -> Path:
         return self.storage / INDEX / "epochs" / lineage
+
+
+def _read_lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").split() if path.is_file() else []

@@ -84,6 +84,7 @@ class RunState:
             weights_sha256=self.ending.get("weights_sha256", ""),
             error=self.ending.get("error", ""),
             traceback=self.ending.get("traceback", ""),
+            notes=tuple(text for note in self.notes for text in _word_note(note)),
         )
 
 
@@ -189,18 +190,31 @@ class SearchHistory:
         self.facts = entry["facts"]
         self.begun = self.begun if self.begun[1] else (self.owner, self.started)
         self.status, self.answer, self.lanes = "running", {}, {}
+        done = entry["plan"].get("done", {})
         self.runs = {
-            run["run_id"]: self._go_on(run["run_id"], run) for run in entry["plan"]["runs"]
+            run["run_id"]: self._go_on(run, is_done=done.get(run["run_id"]) == run["run_id"])
+            for run in entry["plan"]["runs"]
         }
 
-    def _go_on(self, run_id: str, plan: Mapping[str, Any]) -> RunState:
-        """A run of a search that begins, or goes on: what has finished stays as it is."""
-        known = self.runs.get(run_id)
+    def _go_on(self, plan: Mapping[str, Any], *, is_done: bool) -> RunState:
+        """A run of a search that begins, or goes on: what is done stays as it is."""
+        known = self.runs.get(plan["run_id"])
         if known is None:
             return RunState(plan)
-        if known.status != "finished":
+        if not is_done:
             known.plan, known.status, known.ending = plan, "waiting", {}
         return known
+
+
+def _word_note(note: Mapping[str, Any]) -> list[str]:
+    """What a user must hear of a note: nothing of what went as it should."""
+    if note["note"] == "resumed":
+        went_on = note["checkpoint"] or "the beginning"
+        return [f"{path} is damaged; went on from {went_on}" for path in note["damaged"]]
+    if note["note"] == "parts":
+        parts = f"{note['parts']} parts"
+        return [f"batches were cut into {parts}; batch normalisation sees one part at a time"]
+    return []
 
 
 def _word_limits(plan: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.tracking import journal
+from orchestrator.tracking.finished import FinishedRuns
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.mlflow_ids import read_ids
 from orchestrator.tracking.owner import is_in_reach, own
@@ -56,6 +57,10 @@ def _close_if_orphaned(folder: Path, *, deadline: float) -> bool:
         is_open = not history.answer
         if is_open:
             _close(history)
+            finished = FinishedRuns(folder.parents[1])
+            for run_id, run in history.runs.items():
+                if run.status == "finished" and run.attempts:
+                    finished.add(run_id, run.plan)
         if time.monotonic() < deadline:
             ReplayThread(folder).finish(deadline - time.monotonic())
         return is_open

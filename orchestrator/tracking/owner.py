@@ -46,10 +46,15 @@ def own(folder: Path) -> Iterator[bool]:
 
 def is_owned(folder: Path) -> bool:
     """Whether somebody drives a search at this moment."""
-    if not (folder / LOCK_NAME).exists():
+    try:
+        with (folder / LOCK_NAME).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        # No lock, or none that can be looked at.
         return False
-    with own(folder) as is_ours:
-        return not is_ours
+    return False
 
 
 def is_in_reach(owner: Mapping[str, Any]) -> bool:

@@ -49,12 +49,12 @@ def build_receipt(history: SearchHistory, run_id: str) -> dict[str, Any]:
         "workers": _last_workers(run),
         "attempts": [
             {
-                "attempt": attempt["attempt"],
+                "attempt": number,
                 "started": attempt["started"],
                 "world_size": len(attempt["workers"]),
                 "devices": [worker["device"] for worker in attempt["workers"]],
             }
-            for attempt in run.attempts
+            for number, attempt in enumerate(run.attempts, start=1)
         ],
         "notes": [
             {key: value for key, value in note.items() if key not in ("kind", "run", "history")}

@@ -41,6 +41,8 @@ class RunRecord:
     """One line: the cause of a failure. Empty otherwise."""
     traceback: str
     """Path of the file with the whole traceback; empty where there is none."""
+    notes: tuple[str, ...] = ()
+    """What else is worth knowing of it, in words, such as a damaged checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,11 @@ def restore_run(plan: RunPlan, device: torch.device) -> RestoredRun:
     """
     numbers, folder = plan.numbers, Path(plan.place.folder)
     path = folder / (BEST if plan.select == "best" else LAST)
+    if folder.is_symlink() and not folder.exists():
+        raise RecordError(
+            f"{plan.run_id} was taken over from {folder.readlink()}, which is gone; run its "
+            "experiment again"
+        )
     if not path.is_file():
         raise RecordError(
             f"{plan.run_id} has left no weights ({path} is not there); "

@@ -111,6 +111,7 @@ def test_ctrl_c_and_the_same_command_go_on(
     checked = orchestrate("rerun", "small/label_smoothing=0,seed=0", "--check")
     assert checked.status == 0, checked.err + checked.out
     assert "the same: weights (SHA-256 " in checked.out
+    assert (storage / "small.rerun" / "1").is_dir()
 
 
 @pytest.mark.slow

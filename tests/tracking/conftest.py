@@ -54,11 +54,14 @@ class Search:
         self.run_ids = [run.run_id for run in self.plan.runs]
         self.book = journal.Journal(self.folder)
 
-    def begin(self, owner: Mapping[str, Any] | None = None) -> None:
-        """Write what a driver writes first, and let one lane join."""
+    def begin(
+        self, owner: Mapping[str, Any] | None = None, *, done: tuple[int, ...] = ()
+    ) -> None:
+        """Write what a driver writes first, with the runs that are done; let one lane join."""
+        ids = [self.run_ids[index] for index in done]
         self.book.append(
             journal.SEARCH,
-            plan=self.plan.to_json(),
+            plan={**self.plan.to_json(), "done": dict(zip(ids, ids, strict=True))},
             owner=owner or describe_owner(),
             facts=FACTS,
         )

@@ -97,3 +97,25 @@ def test_shorter_runs_are_found_the_longest_first(
     assert [count for count, _ in runs.find_shorter(lineage, 7)] == [4, 2]
     assert list(runs.find_shorter(lineage, 2)) == []
     assert list(runs.find_shorter("", 9)) == []
+
+
+def test_another_run_of_the_same_numbers_is_found_where_the_newest_is_gone(
+    make_search: MakeSearch, tmp_path: Path
+) -> None:
+    """A deleted search takes nothing with it that lies elsewhere too."""
+    searches = [make_search(number=number) for number in (1, 2)]
+    for search in searches:
+        search.begin()
+        search.train(0, 0.5)
+        search.keep_weights(0)
+        FinishedRuns(tmp_path).add(search.run_ids[0], search.plan.runs[0].to_json())
+    fingerprint = searches[0].plan.runs[0].fingerprint
+    found = FinishedRuns(tmp_path).find(fingerprint)
+    assert found is not None
+    assert found.run_id == searches[1].run_ids[0]
+
+    shutil.rmtree(searches[1].folder)
+
+    found = FinishedRuns(tmp_path).find(fingerprint)
+    assert found is not None
+    assert found.run_id == searches[0].run_ids[0]

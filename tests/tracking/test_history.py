@@ -13,6 +13,8 @@ from orchestrator.tracking.metrics_file import append_metrics
 
 MakeSearch = Callable[..., Any]
 
+ONE_EPOCH = {"history": [{"train/loss": 1.0, "val/accuracy": 0.5}]}
+
 
 def test_a_search_begins_with_all_its_runs_waiting(make_search: MakeSearch) -> None:
     """Plan, owner, facts and runs are known from the first entry."""
@@ -207,7 +209,7 @@ def test_a_run_that_goes_on_has_the_epochs_before(make_search: MakeSearch) -> No
     search.report(0, 1, 0.5)
     search.report(0, 2, 0.6)
     search.start(0, attempt=2)
-    search.note(0, "resumed", history=[{"train/loss": 1.0, "val/accuracy": 0.5}], steps=3)
+    search.note(0, "resumed", steps=3, checkpoint="", damaged=["a.pt"], **ONE_EPOCH)
     search.report(0, 2, 0.6)
 
     run = follow(search).runs[search.run_ids[0]]
@@ -215,6 +217,7 @@ def test_a_run_that_goes_on_has_the_epochs_before(make_search: MakeSearch) -> No
     assert [metrics["epoch"] for metrics in run.history] == [1, 2]
     assert len(run.first_reports) == 2
     assert [attempt["attempt"] for attempt in run.attempts] == [1, 2]
+    assert run.to_record("x").notes == ("a.pt is damaged; went on from the beginning",)
 
 
 def test_a_search_that_goes_on_keeps_what_has_finished(make_search: MakeSearch) -> None:
@@ -228,7 +231,7 @@ def test_a_search_that_goes_on_keeps_what_has_finished(make_search: MakeSearch) 
     search.start(2)
     search.end(2, "failed", error="the loss turned to nan")
     search.close("stopped")
-    search.begin()
+    search.begin(done=(0,))
 
     history = follow(search)
 
@@ -253,7 +256,7 @@ def test_a_run_that_goes_on_has_its_whole_file(make_search: MakeSearch) -> None:
     search.report(0, 1, 0.5)
     search.report(0, 2, 0.6)
     search.start(0, attempt=2)
-    search.note(0, "resumed", history=[{"train/loss": 1.0, "val/accuracy": 0.5}], steps=0)
+    search.note(0, "resumed", steps=0, checkpoint="c.pt", damaged=[], **ONE_EPOCH)
     search.report(0, 2, 0.75)
     history = SearchHistory(search.folder)
 

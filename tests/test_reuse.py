@@ -1,0 +1,150 @@
+"""Which searches are gone on with, and what a plan says of those beside it."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.planning.cluster import Cluster, Node
+from orchestrator.planning.numbers import Limits
+from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.reopening import plan_again, reopen_search
+from orchestrator.reuse import decide_search
+from orchestrator.specs.load import load_spec
+from orchestrator.tracking import journal
+from orchestrator.tracking.owner import describe_owner, own
+from tests.plans import DIGITS
+
+HERE = Cluster(nodes=(Node(name="here", cpus=2, gpus=0),))
+Decide = Callable[..., SearchPlan]
+
+
+@pytest.fixture
+def decide(tmp_path: Path) -> Decide:
+    """Decides a search of two values in a storage, `tmp_path` by default."""
+
+    def make(*, storage: Path = tmp_path, **sections: Any) -> SearchPlan:
+        values: dict[str, Any] = {
+            "name": "demo",
+            "data": {"dataset": "digits"},
+            "model": {"architecture": "small_cnn"},
+            "training": {"epochs": 3},
+            "loss": {"label_smoothing": {"grid": [0, 0.1]}},
+        }
+        spec = load_spec(values | sections)
+        return decide_search(spec, HERE, storage=storage, inputs=DIGITS, limits=Limits())
+
+    return make
+
+
+def record(plan: SearchPlan, *, finished: int) -> None:
+    """What a driver leaves of a search of which so many runs have finished."""
+    book = journal.Journal(plan.folder)
+    book.append(journal.SEARCH, plan=plan.to_json(), owner=describe_owner(), facts={})
+    book.append(journal.LANE, lane="lane 0", facts={})
+    for run in plan.runs[:finished]:
+        folder = Path(run.place.folder)
+        folder.mkdir(parents=True)
+        (folder / "last.safetensors").write_bytes(b"weights")
+        book.append(journal.START, run=run.run_id, lane="lane 0", attempt=1)
+        values = {"metrics": {"val/accuracy": 0.5}, "weights_sha256": "ab", "error": ""}
+        book.append(journal.END, run=run.run_id, status="finished", duration_s=1.0, **values)
+    left = [run.run_id for run in plan.runs[finished:]]
+    journal.end_unfinished(book, left, error="stopped")
+    book.append(journal.CLOSE, status="stopped" if left else "finished")
+    book.close()
+
+
+def test_an_interrupted_search_goes_on_under_its_number(decide: Decide) -> None:
+    """Its finished runs are done, the others are to be trained."""
+    record(decide(), finished=1)
+
+    plan = decide()
+
+    assert (plan.number, plan.continues) == (1, True)
+    assert list(plan.done) == ["demo/1/label_smoothing=0,seed=0"]
+    assert [run.run_id for run in plan.missing] == ["demo/1/label_smoothing=0.1,seed=0"]
+    assert plan.lanes.lanes == 1
+
+
+def test_one_more_value_is_another_search_that_links_the_rest(decide: Decide) -> None:
+    """The next number; of the interrupted one it says how to go on with it."""
+    record(decide(), finished=1)
+
+    plan = decide(loss={"label_smoothing": {"grid": [0, 0.1, 0.2]}})
+
+    assert (plan.number, plan.continues) == (2, False)
+    assert plan.done == {"demo/2/label_smoothing=0,seed=0": "demo/1/label_smoothing=0,seed=0"}
+    assert "demo#1 was interrupted: `orchestrator resume demo#1` goes on with it" in plan.notes
+
+
+def test_an_earlier_search_that_is_whole_answers(decide: Decide) -> None:
+    """Also where another question of that name was asked since."""
+    record(decide(), finished=2)
+    record(decide(training={"epochs": 4}), finished=2)
+
+    assert decide().number == 1
+    assert not decide().missing
+
+
+def test_a_search_that_somebody_drives_is_left_alone(decide: Decide) -> None:
+    """The same spec is trained under the next number, and the plan says what that means."""
+    plan = decide()
+    record(plan, finished=1)
+
+    with own(plan.folder) as is_ours:
+        assert is_ours
+        other = decide()
+
+    assert other.number == 2
+    assert any("asks the same and is trained at this moment" in note for note in other.notes)
+
+
+def test_a_moved_storage_goes_on_with_its_own_store(decide: Decide, tmp_path: Path) -> None:
+    """By the spec and by name; MLflow's store is the one that was moved too."""
+    record(decide(storage=tmp_path / "old"), finished=1)
+    (tmp_path / "old").rename(tmp_path / "new")
+
+    plan = decide(storage=tmp_path / "new")
+    reopened = reopen_search("demo", HERE, storage=tmp_path / "new")
+
+    store = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"
+    for found in (plan, reopened):
+        assert (found.number, found.continues, found.store_uri) == (1, True, store)
+        assert len(found.missing) == 1
+
+
+def test_a_linked_run_that_was_deleted_is_trained_again(decide: Decide) -> None:
+    """A link that leads nowhere is no result."""
+    first = decide()
+    record(first, finished=2)
+    wider = decide(loss={"label_smoothing": {"grid": [0, 0.1, 0.2]}})
+    record(replace(wider, runs=wider.runs[:0]), finished=0)
+    for run in first.runs:
+        shutil.rmtree(run.place.folder)
+
+    plan = decide(loss={"label_smoothing": {"grid": [0, 0.1, 0.2]}})
+
+    assert len(plan.missing) == 3
+
+
+def test_settings_that_cannot_differ_are_named(decide: Decide) -> None:
+    """A search over what changes no number would compare a run with itself."""
+    plan = decide(loss={"label_smoothing": 0.1}, checkpoint={"keep_last": {"grid": [1, 2]}})
+
+    assert "keep_last=2 trains the same numbers as keep_last=1" in plan.notes
+
+
+def test_a_rerun_has_a_name_of_its_own(decide: Decide, tmp_path: Path) -> None:
+    """The experiment's name goes on to mean its own searches."""
+    plan = decide()
+    record(plan, finished=2)
+
+    again = plan_again(plan.runs[1], plan.folder, HERE, storage=tmp_path)
+
+    assert (again.name, again.number) == ("demo.rerun", 1)
+    assert again.runs[0].run_id == "demo.rerun/1/label_smoothing=0.1,seed=0"
+    assert again.runs[0].fingerprint == plan.runs[1].fingerprint
