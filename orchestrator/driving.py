@@ -9,13 +9,14 @@ from uuid import uuid4
 
 from orchestrator.errors import InfeasibleError, LostRayError
 from orchestrator.planning.cluster import Cluster
-from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.planning.search_plan import RERUN, SearchPlan
 from orchestrator.tracking import journal
 from orchestrator.tracking.finished import FinishedRuns
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.metrics_file import append_metrics
 from orchestrator.tracking.mlflow_ids import mark_incomplete
 from orchestrator.tracking.owner import describe_owner
+from orchestrator.tracking.receipt import FILE_NAME as RECEIPT
 from orchestrator.tracking.receipt import write_receipt
 from orchestrator.tracking.record import SearchRecord
 from orchestrator.tracking.replay_thread import ReplayThread
@@ -77,7 +78,8 @@ class Drive:
         # What was done before an interruption is on the disk already.
         self._history.follow()
         self._finished = FinishedRuns(plan.folder.parents[1])
-        self._remember(self._history.runs)
+        # Whoever was killed may not have come to it.
+        self._remember(self._history.runs, again=False)
         self._book.append(
             journal.SEARCH,
             plan=plan.to_json(),
@@ -139,7 +141,7 @@ class Drive:
         with writing(link):
             if link.is_symlink() or link.exists():
                 _move_aside(link)
-            link.symlink_to(os.path.relpath(same.folder.resolve(), link.parent))
+            link.symlink_to(os.path.relpath(same.folder.resolve(), link.parent.resolve()))
         self._book.append(
             journal.NOTE,
             run=run_id,
@@ -157,20 +159,21 @@ class Drive:
             self._remember(e["run"] for e in entries if e["kind"] == journal.END)
             self._watch.progressed(self._history)
 
-    def _remember(self, run_ids: Iterable[str]) -> None:
+    def _remember(self, run_ids: Iterable[str], *, again: bool = True) -> None:
         """Write the receipts of what has ended, and let what has finished be found again.
 
-        What was taken from another search has the receipt of that one.
+        What was taken from another search has the receipt of that one; without `again`, one
+        that is there is left as it is.
         """
         for run_id in run_ids:
             run = self._history.runs[run_id]
-            if (
-                run.attempts
-                and run.status in _ENDED
-                and Path(run.plan["place"]["folder"]).exists()
-            ):
+            folder = Path(run.plan["place"]["folder"])
+            if not run.attempts or run.status not in _ENDED or folder.is_symlink():
+                continue
+            if again or not (folder / RECEIPT).exists():
                 write_receipt(self._history, run_id)
-            if run.attempts and run.status == "finished":
+            # A repetition is no answer to anything but its own question.
+            if run.status == "finished" and not self._plan.name.endswith(RERUN):
                 self._finished.add(run_id, run.plan)
 
     @contextmanager

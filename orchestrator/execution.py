@@ -154,7 +154,8 @@ def resume(plan: SearchPlan, cluster: Cluster, watch: Watch) -> SearchRecord:
     with own(plan.folder) as is_ours:
         if not is_ours:
             raise InfeasibleError(f"{plan.folder}: another process drives it; wait for it")
-        facts = {**describe_software(), **save_changes(None, plan.folder)}
+        folder = plan.folder
+        facts = {**describe_software(folder), **save_changes(folder, folder)}
         return Drive(plan, cluster, watch, here=False, facts=facts).train(keep=True)
 
 

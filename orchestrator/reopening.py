@@ -6,7 +6,6 @@ the user's own code is the copy that was made when the search began.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from orchestrator.errors import RecordError
 from orchestrator.planning.cluster import Cluster
@@ -14,13 +13,11 @@ from orchestrator.planning.fingerprint import describe_environment, fingerprint_
 from orchestrator.planning.placement import LanePlan, place_lanes
 from orchestrator.planning.resolve import SOURCES, default_store, describe_cluster
 from orchestrator.planning.run_plan import RunPlan
-from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.planning.search_plan import RERUN, SearchPlan
 from orchestrator.reuse import mark_done
 from orchestrator.tracking import storage as places
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.owner import is_owned
-
-_RERUN: Final = ".rerun"
 
 
 def reopen_search(label: str, cluster: Cluster, *, storage: Path) -> SearchPlan:
@@ -45,7 +42,9 @@ def reopen_search(label: str, cluster: Cluster, *, storage: Path) -> SearchPlan:
     for run in marked.missing:
         check_fingerprint(run, history)
     lanes = _place_again(plan, cluster, runs=len(marked.missing))
-    return replace(marked, lanes=lanes, cluster_text=describe_cluster(cluster))
+    # The recorded notes are there already.
+    notes = tuple(dict.fromkeys(marked.notes))
+    return replace(marked, lanes=lanes, cluster_text=describe_cluster(cluster), notes=notes)
 
 
 def read_plan_of(search: Path) -> SearchPlan:
@@ -91,7 +90,7 @@ def check_fingerprint(run: RunPlan, history: SearchHistory) -> None:
     """
     if _fingerprint(run)[0] == run.fingerprint:
         return
-    there, here = history.plan["environment"], describe_environment()
+    there, here = history.plan.get("environment", {}), describe_environment()
     changed = [
         f"{name} was {there.get(name) or 'none'}, is {here[name] or 'none'}"
         if name != "source"
@@ -107,7 +106,11 @@ def check_fingerprint(run: RunPlan, history: SearchHistory) -> None:
 
 def _fingerprint(run: RunPlan) -> tuple[str, str]:
     return fingerprint_run(
-        run.numbers, select=run.select, metric=run.metric, maximize=run.maximize
+        run.numbers,
+        select=run.select,
+        metric=run.metric,
+        maximize=run.maximize,
+        data_root=run.place.data_root,
     )
 
 
@@ -127,13 +130,15 @@ def plan_again(run: RunPlan, search: Path, cluster: Cluster, *, storage: Path) -
     plan = read_plan_of(search)
     lanes = _place_again(plan, cluster, runs=1)
     # The experiment's own name goes on to mean its own searches.
-    again_name = f"{plan.name.removesuffix(_RERUN)}{_RERUN}"
+    again_name = f"{plan.name.removesuffix(RERUN)}{RERUN}"
     folder = storage / again_name / str(places.claim_number(storage, again_name))
     name = run.run_id.rpartition("/")[2]
     # Of what computes it now, which may not be what computed it then.
     fingerprint, lineage = _fingerprint(run)
     run_id = f"{again_name}/{folder.name}/{name}"
-    again = replace(run, run_id=run_id, fingerprint=fingerprint, lineage=lineage)
+    # From its first epoch on, also where the recorded one went on from another.
+    place = replace(run.place, extends="")
+    again = replace(run, run_id=run_id, fingerprint=fingerprint, lineage=lineage, place=place)
     return replace(
         move_to(replace(plan, runs=(again,)), folder),
         name=again_name,

@@ -88,7 +88,7 @@ def find_same_search(plan: SearchPlan, storage: Path) -> int | None:
         storage: Folder of all experiments.
     """
     asked = plan.to_json()
-    numbers = places.list_numbers(storage, plan.name)[-_MOST_SEARCHES:]
+    numbers = places.list_begun(storage, plan.name)[-_MOST_SEARCHES:]
     for number in reversed(numbers):
         history = _read(storage / plan.name / str(number))
         if not history.plan or not _asks_the_same(asked, history.plan):
@@ -107,7 +107,7 @@ def _read(folder: Path) -> SearchHistory:
 
 def _latest_notes(plan: SearchPlan, storage: Path) -> Iterator[str]:
     """Say what the latest search of this name does, or has left undone."""
-    numbers = [n for n in places.list_numbers(storage, plan.name) if n != plan.number]
+    numbers = [n for n in places.list_begun(storage, plan.name) if n != plan.number]
     if not numbers:
         return
     history = _read(storage / plan.name / str(numbers[-1]))

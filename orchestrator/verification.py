@@ -89,6 +89,8 @@ class Verification:
     def _use_lane(self) -> Check:
         if len(self._cluster.nodes) > 1:
             return Check(verdict="not tried", detail="the lane may be on another machine")
+        if self.search.lanes.cpus_per_worker > self._cluster.cpus:
+            return Check(verdict="not tried", detail="this machine has too few CPUs for a lane")
         from orchestrator.launch.run import launch
 
         other = replace(self._run.numbers, seed=self._run.numbers.seed + 1)
@@ -101,7 +103,8 @@ class Verification:
             lanes=replace(self.search.lanes, lanes=1, workers=1),
         )
         with launch(plan, self._cluster, {}) as launched:
-            launched.wait(lambda: None)
+            if not launched.wait(lambda: None):
+                raise KeyboardInterrupt
         return self._compare("lane")
 
     def _stay_here(self) -> Check:
@@ -149,7 +152,7 @@ class Verification:
         apart, step, tensor = largest_difference(
             self._folder / "workers-1", self._folder / "workers-2"
         )
-        if apart > TOLERANCE:
+        if not apart <= TOLERANCE:
             return Check(verdict="broken", detail=f"step {step}: {tensor} by {apart:.1e}")
         detail = f"within {apart:.1e}; dropout off, batch statistics shared"
         return Check(verdict="proved", detail=detail)
@@ -157,6 +160,8 @@ class Verification:
     def _compare(self, name: str, other: str = "cold") -> Check:
         from orchestrator.training.trace import find_parting, read_trace
 
+        if not self._trace(name).exists():
+            return Check(verdict="broken", detail="it failed before its first step")
         first, second = (read_trace(self._trace(each)) for each in (other, name))
         parting = find_parting(first, second)
         if parting is not None:

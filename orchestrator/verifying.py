@@ -45,7 +45,7 @@ def verification(
     cluster = look()
     if Path(source).is_file() or source.endswith((".yaml", ".yml")):
         spec = load_spec(source, overrides)
-        kept = storage.find_storage(spec.keys.storage_path)
+        kept = storage.find_storage(storage_path or spec.keys.storage_path)
         around = read_surroundings(spec, lambda name: _find(kept, name))
         planned = decide_search(
             spec, cluster, storage=kept, inputs=around.inputs, limits=Limits(), fresh=True

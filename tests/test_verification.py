@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from orchestrator.planning.cluster import Cluster, Node
+from orchestrator.training.equivalence import TOLERANCE, largest_difference
 from orchestrator.verification import Check, Verification
 from orchestrator.verifying import verification
 
@@ -98,3 +100,15 @@ def test_a_lane_on_another_machine_is_not_tried(tmp_path: Path, checks_of: Any) 
         (found,) = try_all(elsewhere.checks(), "lane, a cold")
 
     assert found.verdict == "not tried"
+
+
+def test_nan_is_no_agreement(tmp_path: Path) -> None:
+    """Two trainings that both end in NaN, or one of them, prove nothing."""
+    for name, value in (("one", 1.0), ("two", float("nan"))):
+        (tmp_path / name).mkdir()
+        torch.save({"w": torch.tensor([value])}, tmp_path / name / "step-0001.pt")
+
+    apart, step, tensor = largest_difference(tmp_path / "one", tmp_path / "two")
+
+    assert (step, tensor) == (1, "w")
+    assert not apart <= TOLERANCE

@@ -15,9 +15,6 @@ MAX_CHARGES: Final = 3
 """Deaths of its own lane after which a run is given up; also deaths of a lane that cannot even
 begin, after which the search is."""
 
-MAX_PARTS: Final = 64
-"""Times that a batch is cut again until a run is given up."""
-
 OUT_OF_MEMORY: Final = "out of memory"
 """Status of an ending after which a run may be tried again."""
 
@@ -53,7 +50,7 @@ class RunBook:
     ending: "asyncio.Future[Ending]"
     attempts: int = 0
     parts: int = 1
-    """How often each part of a batch is to be cut again."""
+    """Least parts that a worker's share of a batch is cut into."""
     charges: int = 0
     started: float = 0.0
 
@@ -68,9 +65,10 @@ class RunBook:
 
     def end_of_memory(self, ending: Ending, *, stopping: bool) -> Ending | None:
         """What a lack of memory means; None where it is tried again, with smaller parts."""
-        if self.parts >= MAX_PARTS or stopping:
-            return {**ending, "status": "failed"}
-        self.parts *= 2
+        rest = {key: value for key, value in ending.items() if key != "parts"}
+        if ending["parts"] is None or stopping:
+            return {**rest, "status": "failed"}
+        self.parts = ending["parts"]
         return None
 
 

@@ -2,6 +2,7 @@
 
 import os
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ def describe_failure(error: Exception, folder: Path) -> dict[str, Any]:
         error: What training raised.
         folder: The run's folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / ERROR_FILE
-    path.write_text("".join(traceback.format_exception(error)))
+    # What failed may be the disk.
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(traceback.format_exception(error)))
     if isinstance(error, OrchestratorError):
         return {"status": "failed", "error": str(error), "traceback": str(path)}
     frame = _user_frame(error)

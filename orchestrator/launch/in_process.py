@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.launch.books import MAX_PARTS
 from orchestrator.launch.failures import describe_failure
 from orchestrator.planning.placement import LanePlan
 from orchestrator.planning.run_plan import Assignment, RunPlan
@@ -76,10 +75,10 @@ def _train(plan: RunPlan, context: WorkerContext) -> Result:
     while True:
         try:
             return train(Assignment(plan=plan, attempt=1, parts=parts), context)
-        except OutOfMemoryError:
-            if parts >= MAX_PARTS:
+        except OutOfMemoryError as error:
+            if error.next_parts is None:
                 raise
-        parts *= 2
+            parts = error.next_parts
         release_memory()
 
 

@@ -109,6 +109,7 @@ class _Worker:
             stop_requested=self._stop.is_set,
             note=lambda note: self._tell("note", run_id, dict(note)),
         )
+        ending: dict[str, Any]
         try:
             result = train(assignment, context)
             ending = {
@@ -120,7 +121,7 @@ class _Worker:
             # The broker is gone, and with it whoever wanted this run.
             raise
         except OutOfMemoryError as error:
-            ending = {"status": OUT_OF_MEMORY, "error": str(error)}
+            ending = {"status": OUT_OF_MEMORY, "error": str(error), "parts": error.next_parts}
             if self._world_size > 1:
                 self._tell("note_exception", run_id, self._rank, ending)
                 raise

@@ -20,11 +20,19 @@ from orchestrator.planning.run_plan import Numbers
 
 _PACKAGE: Final = Path(__file__).parents[1]
 _LIBRARIES: Final = ("torch", "torchvision", "numpy", "pillow")
+PLANNING: Final = (
+    "manifest.py",
+    "plain.py",
+    "run_plan.py",
+    "section_plans.py",
+    "splits.py",
+    "table.py",
+)
 _CUDA: Final = re.compile(r"^cuda\b[^=]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
 
 
 def fingerprint_run(
-    numbers: Numbers, *, select: str, metric: str, maximize: bool
+    numbers: Numbers, *, select: str, metric: str, maximize: bool, data_root: str
 ) -> tuple[str, str]:
     """The fingerprint of a run, and its lineage: that of its like of any number of epochs.
 
@@ -33,11 +41,14 @@ def fingerprint_run(
         select: Which epoch counts.
         metric: What decides it, under `best`.
         maximize: Whether more of it is better.
+        data_root: Folder of the data set; empty where it needs none.
 
     Returns:
         64 hexadecimal digits each.
     """
-    counted = [select, metric, maximize] if select == "best" else [select]
+    # Of data without a manifest only the place is known.
+    where = "" if numbers.data.manifest else data_root
+    counted = [where, select, metric, maximize] if select == "best" else [where, select]
     environment = dict(describe_environment())
     if numbers.model.architecture.startswith("timm/"):
         environment["timm"] = _version("timm")
@@ -95,7 +106,8 @@ def _training_files() -> Iterator[Path]:
         for path in (_PACKAGE / "training").rglob("*")
         if path.is_file() and path.suffix in (".py", ".npz")
     )
-    for name in ("run_plan.py", "section_plans.py"):
+    # Those of planning that training imports; a test holds it.
+    for name in PLANNING:
         yield _PACKAGE / "planning" / name
 
 

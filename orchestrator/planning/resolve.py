@@ -139,7 +139,13 @@ def _resolve_run(
 ) -> RunPlan:
     select, metric = keys.training.select, keys.search.metric
     maximize = METRICS[metric].maximize
-    digests = fingerprint_run(numbers, select=select, metric=metric, maximize=maximize)
+    digests = fingerprint_run(
+        numbers,
+        select=select,
+        metric=metric,
+        maximize=maximize,
+        data_root=place.data_root,
+    )
     # A quick try is no result that another search might take for its own.
     fingerprint, lineage = ("", "") if numbers.limit_batches else digests
     return RunPlan(

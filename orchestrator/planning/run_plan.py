@@ -137,7 +137,8 @@ class Assignment:
     attempt: int
     """1 for the first try; a lane that died in the middle makes it one more."""
     parts: int = 1
-    """How often each part of a batch is to be cut again: a GPU's memory did not suffice."""
+    """Least parts that a worker's share of a batch is cut into: with fewer, a GPU's memory did
+    not suffice."""
 
     def to_json(self) -> str:
         """The assignment as JSON text."""

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from orchestrator.errors import InfeasibleError, SpecError
 from orchestrator.planning.placement import LanePlan
 from orchestrator.planning.plain import build_plan
 from orchestrator.planning.run_plan import RunPlan, Scalar
+
+RERUN: Final = ".rerun"
+"""Ending of the name of a search that repeats a run of another."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,13 +52,13 @@ def save_changes(folder: Path | None, into: Path) -> dict[str, str]:
     Raises:
         InfeasibleError: The disk is full or gone.
     """
-    changes = _git(folder, "diff", "--binary", "HEAD")
+    changes = _ask_git(folder, "diff", "--binary", "HEAD")
     if not changes:
         return {}
-    digest = hashlib.sha256(changes.encode()).hexdigest()
+    digest = hashlib.sha256(changes).hexdigest()
     path = into / f"uncommitted-{digest[:8]}.diff"
     with writing(path):
-        path.write_text(changes + "\n", encoding="utf-8")
+        path.write_bytes(changes)
     return {"git.diff_file": path.name, "git.diff_sha256": digest}
 
 
@@ -79,16 +79,17 @@ def _describe_hardware() -> dict[str, str]:
 
 
 def _git(folder: Path | None, *arguments: str) -> str | None:
+    """A line that git says of a folder; None as for `_ask_git`."""
+    said = _ask_git(folder, *arguments)
+    return None if said is None else said.decode(errors="replace").strip()
+
+
+def _ask_git(folder: Path | None, *arguments: str) -> bytes | None:
     """What git says of a folder; None where there is no git, no repository, or no answer."""
     try:
         said = subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=10,
+            ["git", *arguments], cwd=folder, capture_output=True, check=False, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return said.stdout.strip() if said.returncode == 0 else None
+    return said.stdout if said.returncode == 0 else None

@@ -78,7 +78,8 @@ class FinishedRuns:
         """Runs that were like one in all but their fewer epochs, the longest first."""
         self._make_where_missing()
         folder = self._by_lineage(lineage)
-        known = [int(path.name) for path in folder.glob("*")] if lineage else []
+        names = [path.name for path in folder.glob("*")] if lineage else []
+        known = [int(name) for name in names if name.isdecimal()]
         for count in sorted((count for count in known if count < epochs), reverse=True):
             for found in self._read_runs(folder / str(count), lineage=lineage):
                 yield count, found
@@ -137,4 +138,4 @@ class FinishedRuns:
 
 
 def _read_lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").split() if path.is_file() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

@@ -47,6 +47,7 @@ def build_receipt(history: SearchHistory, run_id: str) -> dict[str, Any]:
             if key.startswith("git.")
         },
         "workers": _last_workers(run),
+        "parts": next((n["parts"] for n in reversed(run.notes) if n["note"] == "parts"), None),
         "attempts": [
             {
                 "attempt": number,

@@ -31,6 +31,12 @@ def list_numbers(storage: Path, name: str) -> list[int]:
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
 
 
+def list_begun(storage: Path, name: str) -> list[int]:
+    """Numbers of the searches of this name that have a journal, ascending."""
+    numbers = list_numbers(storage, name)
+    return [number for number in numbers if _journal(storage, name, number).exists()]
+
+
 def claim_number(storage: Path, name: str) -> int:
     """Make the folder of the next search of this name; two callers never get the same number.
 
@@ -79,7 +85,7 @@ def find_search(storage: Path, label: str) -> Path:
         RecordError: There is none.
     """
     name, _, number = label.partition("#")
-    known = [n for n in list_numbers(storage, name) if (_journal(storage, name, n)).exists()]
+    known = list_begun(storage, name)
     if not known:
         others = sorted(
             entry.name for entry in _folders(storage) if list_numbers(storage, entry.name)

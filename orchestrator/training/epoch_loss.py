@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from orchestrator.errors import NonFiniteLossError
 from orchestrator.training.context import WorkerContext
@@ -41,6 +41,19 @@ def pool_losses(
             f"(step {(epoch - 1) * steps_per_epoch + step + 1} of the run); {_ADVICE}"
         )
     return values
+
+
+def check_weights(model: nn.Module, *, epoch: int) -> None:
+    """Refuse weights that the last step has broken, whose loss was computed before it.
+
+    Raises:
+        NonFiniteLossError: Some parameter is NaN or infinite; names it.
+    """
+    parameters = dict(model.named_parameters())
+    finite = torch.stack([value.isfinite().all() for value in parameters.values()])
+    if not finite.all():
+        name = list(parameters)[int((~finite).nonzero()[0])]
+        raise NonFiniteLossError(f"{name} is not finite in epoch {epoch}; {_ADVICE}")
 
 
 def mean_loss(losses: Tensor, sizes: Sequence[int]) -> float:

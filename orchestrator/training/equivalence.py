@@ -62,7 +62,8 @@ def largest_difference(first: Path, second: Path) -> tuple[float, int, str]:
     ):
         for name, value in one.items():
             apart = float((value - other[name]).abs().max()) if value.numel() else 0.0
-            if apart > TOLERANCE:
+            # Also where it is NaN, which is more than nothing.
+            if not apart <= TOLERANCE:
                 return apart, step, name
             worst = max(worst, (apart, step, name))
     return worst

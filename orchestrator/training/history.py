@@ -24,7 +24,9 @@ class History:
     @property
     def needs_scores(self) -> bool:
         """Whether an epoch is judged by more than what every epoch reports."""
-        judged = {self._plan.metric} if self._plan.select == "best" else set()
+        checkpoint = self._plan.place.checkpoint
+        ranks = self._plan.select == "best" or bool(checkpoint and checkpoint.keep_best)
+        judged = {self._plan.metric} if ranks else set()
         if self._stopping is not None:
             judged.add(self._stopping.metric)
         return bool(judged - _EVERY_EPOCH)

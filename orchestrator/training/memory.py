@@ -23,15 +23,25 @@ _MOMENTS = 2
 
 
 class OutOfMemoryError(TrainingError):
-    """A part of a batch does not fit; half of it may."""
+    """A part of a batch does not fit.
+
+    Args:
+        message: What to tell.
+        next_parts: Parts of a batch to try next; None where none can be smaller.
+    """
+
+    def __init__(self, message: str, *, next_parts: int | None) -> None:
+        super().__init__(message)
+        self.next_parts = next_parts
 
 
 @contextmanager
-def told_of_memory(state: TrainingState) -> Iterator[None]:
+def told_of_memory(state: TrainingState, share: int) -> Iterator[None]:
     """Tell of a GPU whose memory does not suffice in words.
 
     Args:
         state: What is trained.
+        share: Images of this worker in the step.
 
     Raises:
         OutOfMemoryError: It did not suffice.
@@ -40,9 +50,12 @@ def told_of_memory(state: TrainingState) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         first = str(error).splitlines()[0]
+        count = "1 part" if state.parts == 1 else f"{state.parts} parts"
         raise OutOfMemoryError(
-            f"out of memory with {state.parts} parts of a batch ({first}); set "
-            "training.micro_batch to fewer images, or data.batch_size lower"
+            f"out of memory with {count} of a batch ({first}); set training.micro_batch to "
+            "fewer images, or data.batch_size lower",
+            # Batch normalisation needs two images in each.
+            next_parts=2 * state.parts if share >= 4 * state.parts else None,
         ) from error
 
 
@@ -71,7 +84,8 @@ def find_parts(state: TrainingState, shape: torch.Size, context: WorkerContext) 
         if shape[0] // (2 * parts) < 2:
             raise OutOfMemoryError(
                 f"not even {shape[0] // parts} images fit on {context.device} at once; set "
-                "data.image_size lower, or choose a smaller network"
+                "data.image_size lower, or choose a smaller network",
+                next_parts=None,
             )
         parts *= 2
     return context.largest(parts)
@@ -103,13 +117,16 @@ def _fits(state: TrainingState, shape: torch.Size, parts: int, context: WorkerCo
 
 @contextmanager
 def _untouched(model: nn.Module) -> Iterator[None]:
-    """Put every layer back into the mode that it was in."""
+    """Put every layer back into the mode that it was in, and every buffer to its values."""
     modes = {layer: layer.training for layer in model.modules()}
+    buffers = {buffer: buffer.clone() for buffer in model.buffers()}
     try:
         yield
     finally:
         for layer, training in modes.items():
             layer.training = training
+        for buffer, value in buffers.items():
+            buffer.copy_(value)
 
 
 def _freeze_statistics(model: nn.Module) -> None:

@@ -14,7 +14,7 @@ from orchestrator.training.checkpoint import Checkpoints, copy_values
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.data.build import RunData
 from orchestrator.training.data.loader import TrainLoader
-from orchestrator.training.epoch_loss import check_finite, mean_loss, pool_losses
+from orchestrator.training.epoch_loss import check_finite, check_weights, mean_loss, pool_losses
 from orchestrator.training.evaluation import Predictions, evaluate
 from orchestrator.training.group_table import describe_groups, tabulate_groups
 from orchestrator.training.history import History
@@ -87,7 +87,7 @@ class Training:
         """Go on from the newest checkpoint, where there is one.
 
         Args:
-            parts: How often each part of a batch is to be cut again.
+            parts: Least parts that a worker's share of a batch is cut into.
         """
         content, found = self._checkpoints.load()
         if content is not None:
@@ -104,15 +104,15 @@ class Training:
             self._context.note(describe_resumption(found, self._history, len(self._losses)))
         self._choose_parts(parts, begins=content is None)
 
-    def _choose_parts(self, times: int, *, begins: bool) -> None:
+    def _choose_parts(self, least: int, *, begins: bool) -> None:
         """Decide how many parts a batch is cut into, where plan and checkpoint do not."""
         state, context = self._state, self._context
-        if self._plan.numbers.training.accumulate == 0 and begins and times == 1:
+        if self._plan.numbers.training.accumulate == 0 and begins and least == 1:
             share = -(-max(self._loader.sizes) // context.world_size)
             data = self._numbers.data
             shape = torch.Size([share, data.channels, data.image_size, data.image_size])
             state.parts = find_parts(state, shape, context)
-        state.parts = max(state.parts, times * max(1, self._numbers.training.accumulate))
+        state.parts = max(state.parts, least)
         if state.parts != self._numbers.training.accumulate and context.rank == 0:
             context.note({"note": "parts", "parts": state.parts})
 
@@ -144,7 +144,7 @@ class Training:
         steps = self._loader.steps_per_epoch
         for batch in self._loader.epoch(epoch, start=len(self._losses)):
             targets = Targets(batch.labels, batch.partner_labels, batch.lam)
-            with told_of_memory(self._state):
+            with told_of_memory(self._state, len(batch.images)):
                 loss = self._state.step(batch.images, targets, batch_size=batch.batch_size)
             self._losses.append(loss)
             if self._trace is not None:
@@ -198,6 +198,7 @@ class Training:
         epoch, steps = len(self._history) + 1, self._loader.steps_per_epoch
         if self._losses:
             self._pool_losses(epoch)
+        check_weights(self._state.model, epoch=epoch)
         self._checkpoints.save(
             pack(
                 self._plan,

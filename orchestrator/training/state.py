@@ -221,5 +221,8 @@ class TrainingState:
         if self.plan.compile:
             replica = cast(nn.Module, torch.compile(replica))
         if self.world_size > 1:
-            replica = DistributedDataParallel(replica)
+            # Else the buckets are laid out anew after the first step, and again after a resume;
+            # where an element lies decides in which order three or more workers' are added.
+            fixed = self.world_size > 2
+            replica = DistributedDataParallel(replica, find_unused_parameters=fixed)
         return replica

@@ -426,21 +426,20 @@ def test_a_full_disk_ends_the_search(tmp_path: Path, plans: list[dict[str, Any]]
 def test_a_run_out_of_memory_is_tried_with_smaller_parts(
     tmp_path: Path, plans: list[dict[str, Any]]
 ) -> None:
-    """Twice as many parts each time, the next run of all; given up where it is of no use."""
+    """As many as the worker says, the next run of all; given up where none can be smaller."""
 
     async def scene() -> list[dict[str, Any]]:
         broker = Broker(str(tmp_path), ["lane 0"])
         submitted = asyncio.create_task(broker.train(plans[:2]))
         await broker.join("lane 0", "first", {})
-        index = 0
-        for index, parts in enumerate((1, 2, 4, 8, 16, 32, 64)):
+        for index, (parts, following) in enumerate(((1, 8), (8, 16), (16, None))):
             text = await broker.next_assignment("lane 0", "first", index)
             assert text is not None
             assignment = Assignment.from_json(text)
             assert (assignment.plan.run_id, assignment.parts) == ("demo/1/seed=0", parts)
-            ending = {"status": "out of memory", "error": "too large"}
+            ending = {"status": "out of memory", "error": "too large", "parts": following}
             await broker.finish("lane 0", "first", "demo/1/seed=0", ending)
-        text = await broker.next_assignment("lane 0", "first", index + 1)
+        text = await broker.next_assignment("lane 0", "first", 3)
         await broker.finish("lane 0", "first", run_of(text), FINISHED)
         return await submitted
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,11 @@ import pytest
 
 import orchestrator
 from orchestrator.planning.facts import FileFacts, Inputs, known_facts
-from orchestrator.planning.fingerprint import describe_environment
+from orchestrator.planning.fingerprint import (
+    PLANNING,
+    describe_environment,
+    fingerprint_run,
+)
 from orchestrator.planning.numbers import Limits
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.specs.load import load_spec
@@ -130,7 +135,11 @@ def test_the_versions_are_those_that_are_installed() -> None:
 
 SCRIPT = """
 import json, sys
-from orchestrator.planning.fingerprint import describe_environment
+from orchestrator.planning.fingerprint import (
+    PLANNING,
+    describe_environment,
+    fingerprint_run,
+)
 print(json.dumps([dict(describe_environment()), "torch" in sys.modules]))
 """
 
@@ -183,3 +192,34 @@ def test_a_final_checkpoint_stays_where_more_epochs_could_follow(make_plan: Make
         bare = replace(run.place.checkpoint, keep_final=False, every_epochs=0)
         (none,) = make_plan(schedule=schedule, checkpoint={"every_epochs": 0}).runs
         assert none.place.checkpoint == bare
+
+
+def test_all_that_training_imports_of_planning_counts() -> None:
+    """Each file of it is digested; what a new import brings in must be added."""
+    root = Path(orchestrator.__file__).parent
+    imported: set[str] = set()
+    waiting = list((root / "training").rglob("*.py"))
+    while waiting:
+        text = waiting.pop().read_text()
+        for name in re.findall(
+            r"^from orchestrator\.planning\.(\w+) import", text, re.MULTILINE
+        ):
+            if f"{name}.py" not in imported:
+                imported.add(f"{name}.py")
+                waiting.append(root / "planning" / f"{name}.py")
+
+    assert imported == set(PLANNING)
+
+
+def test_the_folder_of_data_without_a_manifest_counts(make_plan: MakePlan) -> None:
+    """Nothing else tells one version of such a data set from another."""
+    (run,) = make_plan().runs
+
+    def of(root: str, manifest: str) -> str:
+        data = replace(run.numbers.data, manifest=manifest)
+        numbers = replace(run.numbers, data=data)
+        words = {"select": "last", "metric": "val/accuracy", "maximize": True}
+        return fingerprint_run(numbers, data_root=root, **words)[0]  # type: ignore[arg-type]
+
+    assert of("/a", "") != of("/b", "")
+    assert of("/a", "0123") == of("/b", "0123")

@@ -402,3 +402,32 @@ def test_best_weights_survive_an_interruption(
 
     weights, wanted = load_file(path), load_file(Path(whole.plan.place.folder) / path.name)
     assert all(torch.equal(weights[name], value) for name, value in wanted.items())
+
+
+def test_a_step_that_breaks_the_weights_is_no_good_checkpoint(
+    make: MakeAssignment, new_worker: NewWorker
+) -> None:
+    """Its loss was finite still: it was computed before the step."""
+    assignment = make(
+        "run",
+        checkpoint={"every_steps": 1, "every_epochs": 0, "keep_last": 1},
+        optimizer={"lr": 1e38, "arguments": {}},
+        schedule={"name": "constant"},
+    )
+
+    with pytest.raises(NonFiniteLossError):
+        train(assignment, new_worker().context)
+
+    found = find_checkpoint(folder_of(assignment)).path
+    if found is not None:
+        model = read_checkpoint(found)["state"]["model"].values()
+        assert all(value.isfinite().all() for value in model if value.is_floating_point())
+
+
+def test_the_best_stay_by_any_metric(make: MakeAssignment, new_worker: NewWorker) -> None:
+    """Also by one that is not computed in every epoch unless somebody asks for it."""
+    assignment = make("run", metric="val/brier", maximize=False, checkpoint={"keep_best": 1})
+
+    train(assignment, new_worker().context)
+
+    assert len(steps(assignment)) == 1

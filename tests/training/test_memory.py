@@ -54,9 +54,14 @@ def test_what_does_not_fit_is_told_in_words(
 ) -> None:
     """With how many parts it was tried, and what to do."""
     with pytest.raises(
-        OutOfMemoryError, match=r"^out of memory with 1 parts of a batch .*micro"
-    ):
+        OutOfMemoryError, match=r"^out of memory with 1 part of a .*micro"
+    ) as told:
         train(make(16), new_worker().context)
+    assert told.value.next_parts == 2
+
+    with pytest.raises(OutOfMemoryError) as last:
+        train(make(1, parts=16), new_worker().context)
+    assert last.value.next_parts is None
 
 
 def test_parts_that_are_cut_again_train_as_if_cut_at_once(
