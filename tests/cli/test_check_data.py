@@ -218,6 +218,8 @@ def test_a_terminal_sees_a_bar_and_ctrl_c_ends_it(
         stderr=child,
         cwd=here,
         env={**os.environ, "PYTHONPATH": ROOT, "TERM": "xterm", "COLUMNS": "100"},
+        # A shell lets what it starts in the background ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(child)
     said = b""
