@@ -62,7 +62,7 @@ class CheckpointPlan:
     keep_last: int
     """Newest ones that stay while the run is trained."""
     keep_best: int
-    """Those of the best epochs, by the run's metric, that stay for good."""
+    """Those of the best epochs that have one, by the run's metric, that stay for good."""
     keep_final: bool
     """Whether the last one stays when the run has finished: more epochs can go on from it."""
 

@@ -61,7 +61,8 @@ class Checkpoints:
                 # Never looked at again, and not among those that stay.
                 broken.rename(broken.with_suffix(DAMAGED))
             if found[0].path is None and self._extends is not None:
-                found = [find_checkpoint(self._extends)]
+                own, other = found[0], find_checkpoint(self._extends)
+                found = [FoundCheckpoint(other.path, own.damaged + other.damaged)]
         if self._context.world_size > 1:
             distributed.broadcast_object_list(found, src=0)
         path = found[0].path

@@ -81,6 +81,11 @@ def unpack(
     Raises:
         TrainingError: The checkpoint is of another training.
     """
+    if content["format"] != _FORMAT:
+        raise TrainingError(
+            f"checkpoint: it is of format {content['format']}, this version reads {_FORMAT}; "
+            "go on with the version that wrote it, or train with --fresh"
+        )
     if content["classes"] != list(classes):
         raise TrainingError(
             f"checkpoint: it was written for the classes {', '.join(content['classes'])}, the "
