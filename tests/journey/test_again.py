@@ -100,7 +100,8 @@ def test_ctrl_c_and_the_same_command_go_on(
 
     notes = entries(storage, "small/1", "note")
     assert {note["note"] for note in notes} == {"resumed"}
-    assert all(len(note["history"]) >= 8 for note in notes)
+    # The one that was waited for; its neighbour may have begun later.
+    assert max(len(note["history"]) for note in notes) >= 8
     assert set(metric_counts(storage).values()) == {60}
     assert sorted(mlflow_runs(storage).values()) == ["FINISHED"] * 3
     receipt = json.loads(
