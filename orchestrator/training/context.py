@@ -128,6 +128,9 @@ def configure_process(*, threads: int, deterministic: str, device: torch.device)
     torch.set_num_threads(threads)
     if device.type == "cpu":
         _keep_freed_memory()
+    elif deterministic != "false":
+        # A lane has it from its start; a process of its own, such as under torchrun, from here.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # The same switch as use_deterministic_algorithms, which also imports the compiler: 2 s.
     torch.set_deterministic_debug_mode(_DEBUG_MODES[deterministic])
     # Would write NaN into all new memory, 7 % of a small network's time, lest somebody read it

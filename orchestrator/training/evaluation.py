@@ -1,20 +1,27 @@
 """Scoring a network on images, each counted exactly once over all workers."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
+from orchestrator.errors import TrainingError
 from orchestrator.planning.section_plans import DataPlan
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.data.loader import eval_batches, eval_positions
+from orchestrator.training.memory import release_memory
 from orchestrator.training.metrics import Tally, merge_tallies, read_tally, tally_batch
 from orchestrator.training.model.outputs import read_outputs
 from orchestrator.training.precision import Precision
 from orchestrator.training.whole_file import whole_file
+
+_IMAGES_AT_ONCE: Final = 512
+"""Scored by one worker at once, and fewer where a GPU has no memory for them."""
 
 
 @dataclass(frozen=True)
@@ -52,41 +59,60 @@ def evaluate(  # noqa: PLR0913  keywords
 
     Returns:
         The tally over all workers and this worker's own predictions.
+
+    Raises:
+        TrainingError: An image cannot be read or changed, or not even one fits on the device.
     """
-    tallies, logits, truth = [], [], []
+    limit = None if limit_batches is None else limit_batches * _IMAGES_AT_ONCE
     model.eval()
-    with torch.no_grad():
-        for pixels, labels in eval_batches(
+    size, scored = _IMAGES_AT_ONCE, None
+    while scored is None:
+        positions = eval_positions(
             images,
-            plan,
             rank=context.rank,
             world_size=context.world_size,
-            device=context.device,
-            loader_workers=loader_workers,
-            limit_batches=limit_batches,
-        ):
-            with precision.autocast():
-                output = model(precision.lay_out(pixels))
-            scores = precision.widen(read_outputs(output, model)[0])
-            tallies.append(tally_batch(scores, labels))
-            logits.append(scores)
-            truth.append(labels)
+            batch_size=size,
+            limit=limit,
+        )
+        batches = eval_batches(
+            images, plan, positions, device=context.device, loader_workers=loader_workers
+        )
+        scored = _score(model, batches, precision, at_once=size)
+        size //= 2
+    tallies, logits, labels = scored
     total = merge_tallies(tallies, device=context.device)
     if context.world_size > 1:
         distributed.all_reduce(total)
-    ids = images.ids[_positions(images, context, limit_batches)]
-    return read_tally(total), Predictions(torch.cat(logits), torch.cat(truth), ids)
+    return read_tally(total), Predictions(logits, labels, images.ids[torch.cat(positions)])
 
 
-def _positions(images: ImageSet, context: WorkerContext, limit_batches: int | None) -> Tensor:
-    return torch.cat(
-        eval_positions(
-            images,
-            rank=context.rank,
-            world_size=context.world_size,
-            limit_batches=limit_batches,
-        )
-    )
+def _score(
+    model: nn.Module,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    precision: Precision,
+    *,
+    at_once: int,
+) -> tuple[list[Tensor], Tensor, Tensor] | None:
+    """Tallies, logits and labels; None where a GPU has no memory for so many at once."""
+    tallies, logits, truth = [], [], []
+    try:
+        with torch.no_grad():
+            for pixels, labels in batches:
+                with precision.autocast():
+                    output = model(precision.lay_out(pixels))
+                scores = precision.widen(read_outputs(output, model)[0])
+                tallies.append(tally_batch(scores, labels))
+                logits.append(scores)
+                truth.append(labels)
+        return tallies, torch.cat(logits), torch.cat(truth)
+    except torch.OutOfMemoryError as error:
+        if at_once == 1:
+            raise TrainingError(
+                f"out of memory with one image to score ({str(error).splitlines()[0]}); set "
+                "data.image_size lower, or choose a smaller network"
+            ) from error
+    release_memory()
+    return None
 
 
 def write_predictions(predictions: Predictions, path: Path, context: WorkerContext) -> None:

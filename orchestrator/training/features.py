@@ -184,11 +184,9 @@ class Extraction:
         batches = eval_batches(
             images,
             self._job.data,
-            rank=rank,
-            world_size=world_size,
+            positions,
             device=self._device,
             loader_workers=self._job.place.loader_workers,
-            batch_size=size,
         )
         for places, (pixels, _) in zip(positions, batches, strict=True):
             for name, values in self._reader.read(pixels).items():
@@ -198,9 +196,9 @@ class Extraction:
     def _measure(self) -> dict[str, tuple[int, ...]]:
         images = self._data.parts[self._job.parts[0]]
         # One image alone would not tell rows of tokens from rows of images.
-        few = images.select(torch.arange(min(2, len(images))))
+        few = [torch.arange(min(2, len(images)))]
         batches = eval_batches(
-            few, self._job.data, rank=0, world_size=1, device=self._device, loader_workers=0
+            images, self._job.data, few, device=self._device, loader_workers=0
         )
         values = next(self._reader.read(pixels) for pixels, _ in batches)
         return {name: tuple(value.shape[1:]) for name, value in values.items()}

@@ -1,6 +1,7 @@
 """A training in progress: network, optimizer, schedule, average and position."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -179,32 +180,37 @@ class TrainingState:
 
     def try_backward(self, images: Tensor, targets: Targets) -> None:
         """Run forward and backward as a step would, on this worker alone."""
-        with self.precision.autocast():
-            output = self.model(self.precision.lay_out(images))
-        logits, _ = read_outputs(output, self.model)
-        loss = self.loss(self.precision.widen(logits), targets)
+        loss = self._forward(self.model, images, targets)
         if loss.requires_grad:
             loss.backward()
 
     def _backward(
         self, images: Tensor, targets: Targets, batch_size: int, *, last: bool
     ) -> Tensor:
+        alone: AbstractContextManager[None] = nullcontext()
+        if not last and isinstance(self.replica, DistributedDataParallel):
+            # The workers' gradients are averaged once a step, not once a part; DDP decides in
+            # the forward pass whether the backward one will.
+            alone = self.replica.no_sync()
+        with alone:
+            loss = weight_share(
+                self._forward(self.replica, images, targets),
+                samples=len(images),
+                batch_size=batch_size,
+                world_size=self.world_size,
+            )
+            self.precision.scaler.scale(loss).backward()
+        return loss.detach()
+
+    def _forward(self, network: nn.Module, images: Tensor, targets: Targets) -> Tensor:
+        """The mean loss of these images, with that of auxiliary heads."""
         with self.precision.autocast():
-            output = self.replica(self.precision.lay_out(images))
+            output = network(self.precision.lay_out(images))
         logits, auxiliary = read_outputs(output, self.model)
         loss = self.loss(self.precision.widen(logits), targets)
         for weight, scores in auxiliary:
             loss = loss + weight * self.loss(self.precision.widen(scores), targets)
-        loss = weight_share(
-            loss, samples=len(images), batch_size=batch_size, world_size=self.world_size
-        )
-        if last or not isinstance(self.replica, DistributedDataParallel):
-            self.precision.scaler.scale(loss).backward()
-        else:
-            # The workers' gradients are averaged once a step, not once a part.
-            with self.replica.no_sync():
-                self.precision.scaler.scale(loss).backward()
-        return loss.detach()
+        return loss
 
     def _update(self) -> None:
         if self.plan.clip_norm is not None:

@@ -14,6 +14,7 @@ import orchestrator
 from orchestrator.planning.run_plan import Assignment, Numbers, Place, RunPlan
 from orchestrator.training.context import Verdict, WorkerContext, configure_process
 from tests import plans
+from tests.device import DEVICE
 
 MakeAssignment = Callable[..., Assignment]
 
@@ -33,7 +34,7 @@ def _tiny_numbers() -> Numbers:
         training=plans.training_plan(),
         world_size=1,
         threads=1,
-        device="cpu",
+        device=DEVICE.type,
         sources="",
         limit_batches=None,
         overfit_batches=None,
@@ -42,7 +43,7 @@ def _tiny_numbers() -> Numbers:
 
 @dataclass
 class Worker:
-    """A single worker on the CPU, whose reports are kept in a list."""
+    """A single worker, whose reports are kept in a list."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     """Answers to the first reports; what is left is answered with `continue`."""
@@ -56,7 +57,7 @@ class Worker:
         return WorkerContext(
             rank=0,
             world_size=1,
-            device=torch.device("cpu"),
+            device=DEVICE,
             report=self._report,
             stop_requested=self._stop_requested,
             note=self.notes.append,
@@ -75,7 +76,7 @@ class Worker:
 
 @pytest.fixture
 def worker() -> Worker:
-    """A single worker on the CPU, whose reports are kept in a list."""
+    """A single worker, whose reports are kept in a list."""
     return Worker()
 
 
@@ -126,7 +127,7 @@ def make_assignment(make_assignment_in: MakeAssignment, tmp_path: Path) -> MakeA
 def one_thread() -> Iterator[None]:
     """Each test computes as a lane with one thread does; the process is left as it was."""
     threads = torch.get_num_threads()
-    configure_process(threads=1, deterministic="true", device=torch.device("cpu"))
+    configure_process(threads=1, deterministic="true", device=DEVICE)
     yield
     torch.set_num_threads(threads)
     torch.set_deterministic_debug_mode("default")

@@ -22,6 +22,7 @@ from orchestrator.training.checkpoint_file import (
 )
 from orchestrator.training.loop import Result, train
 from tests import plans
+from tests.device import CUDA
 
 MakeAssignment = Callable[..., Assignment]
 NewWorker = Callable[..., Any]
@@ -80,6 +81,16 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
         },
     },
 }
+
+if CUDA:
+    TECHNIQUES |= {
+        "float16": {"training": {"epochs": 3, "precision": "float16", "clip_norm": 1.0}},
+        "channels last, compiled": {
+            "model": {"channels_last": True},
+            "training": {"epochs": 3, "precision": "bfloat16", "compile": True},
+        },
+    }
+GENERATORS = ["python", "numpy", "cuda" if CUDA else "torch"]
 
 
 @pytest.fixture
@@ -164,9 +175,7 @@ def test_every_optimizer_goes_on_where_it_was(
     assert train(broken, new_worker().context) == expected
 
 
-@pytest.mark.parametrize(
-    "forgotten", ["optimizer", "schedule", "average", "python", "numpy", "torch"]
-)
+@pytest.mark.parametrize("forgotten", ["optimizer", "schedule", "average", *GENERATORS])
 def test_no_part_of_a_checkpoint_can_be_left_out(
     make: MakeAssignment, new_worker: NewWorker, forgotten: str
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from orchestrator.errors import TrainingError
 from orchestrator.training import evaluation
 from orchestrator.training.context import Verdict, WorkerContext
 from orchestrator.training.data.image_set import ImageSet, TensorPixels
@@ -95,3 +96,37 @@ def make_report() -> Callable[[Verdict], WorkerContext]:
         )
 
     return make
+
+
+class Tight(Pixel):
+    """Has memory for so many images at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.seen: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        """As its parent, or not at all."""
+        self.seen.append(len(images))
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return super().forward(images)
+
+
+def test_what_does_not_fit_is_scored_in_smaller_batches() -> None:
+    """Each image still once, and with the same result."""
+    model = Tight(2)
+    arguments = (FIVE, plans.data_plan(), SINGLE)
+
+    tally, predictions = evaluation.evaluate(
+        model, *arguments, precision=FLOAT32, loader_workers=0
+    )
+
+    metrics, expected = score()
+    assert tally.to_metrics() == pytest.approx(metrics, rel=1e-12)
+    assert torch.equal(predictions.logits, expected.logits)
+    assert torch.equal(predictions.ids, expected.ids)
+    assert model.seen[-3:] == [2, 2, 1]
+    with pytest.raises(TrainingError, match=r"^out of memory with one image to score \(CUDA"):
+        evaluation.evaluate(Tight(0), *arguments, precision=FLOAT32, loader_workers=0)

@@ -21,6 +21,7 @@ from orchestrator.training.feature_set import FeatureSet, file_name, read_descri
 from orchestrator.training.features import FeatureJob, fix_normalization, open_extraction
 from orchestrator.training.restore import restore_run
 from tests import plans
+from tests.device import DEVICE
 
 MakeAssignment = Callable[..., Assignment]
 Extract = Callable[..., FeatureSet]
@@ -45,9 +46,7 @@ def run(
     """A small network, trained for an epoch on digits."""
     folder = tmp_path_factory.mktemp("trained")
     assignment = make_assignment_in(folder, training={"epochs": 1})
-    context = WorkerContext(
-        rank=0, world_size=1, device=torch.device("cpu"), report=lambda *_: "continue"
-    )
+    context = WorkerContext(rank=0, world_size=1, device=DEVICE, report=lambda *_: "continue")
     loop.train(assignment, context)
     return assignment.plan
 
@@ -125,7 +124,7 @@ def test_a_layer_before_a_relu_in_place_is_written_as_it_was(
     job = make_job(run, parts=("test",), batch_size=297)
     extract(job, tmp_path / "f")
 
-    restored = restore_run(run, torch.device("cpu"))
+    restored = restore_run(run, DEVICE)
     with open_extraction(job) as extraction, torch.no_grad():
         pixels = extraction._data.test.images.float() / 255
         expected = restored.model.features[:2](pixels)  # type: ignore[index]

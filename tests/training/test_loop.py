@@ -23,6 +23,7 @@ from orchestrator.training.data.build import build_data
 from orchestrator.training.loop import train
 from orchestrator.training.model.small_cnn import SmallCNN
 from orchestrator.training.outputs import digest_weights
+from tests.device import DEVICE, on_cpu_alone
 
 HEAD_FASTER = (
     GroupPlan(name="head", match=None, type=None, head=True, lr=0.2, weight_decay=5e-4),
@@ -94,6 +95,7 @@ def read_predictions(assignment: Assignment) -> dict[str, np.ndarray]:
         return dict(stored)
 
 
+@on_cpu_alone
 def test_a_loop_written_by_hand_gives_the_same_weights(
     make_assignment: MakeAssignment, worker: Any
 ) -> None:
@@ -419,6 +421,7 @@ class Scattered(nn.Module):
 """
 
 
+@on_cpu_alone
 def test_an_operator_without_a_deterministic_form_is_named(
     make_assignment: MakeAssignment, worker: Any, tmp_path: Path
 ) -> None:
@@ -431,7 +434,7 @@ def test_an_operator_without_a_deterministic_form_is_named(
     with pytest.raises(TrainingError, match=r"^deterministic: put_ has no .* form on cpu; use"):
         train(assignment, worker.context)
 
-    configure_process(threads=1, deterministic="warn", device=torch.device("cpu"))
+    configure_process(threads=1, deterministic="warn", device=DEVICE)
     with pytest.warns(UserWarning, match="put_ does not have a deterministic implementation"):
         assert train(assignment, worker.context).status == "finished"
 

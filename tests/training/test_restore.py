@@ -27,9 +27,9 @@ from orchestrator.training.restore import (
     restore_run,
 )
 from tests import plans
+from tests.device import DEVICE
 
 MakeAssignment = Callable[..., Assignment]
-CPU = torch.device("cpu")
 
 
 def train(assignment: Assignment, context: WorkerContext) -> tuple[RunPlan, loop.Result]:
@@ -63,7 +63,7 @@ def test_scores_are_those_of_training_to_the_last_digit(
     assert len(recorded) == 10
     assert rescored.weights.name == ("best" if technique == "best" else "last") + ".safetensors"
     if technique != "best":
-        assert digest_weights(restore_run(plan, CPU).model) == result.weights_sha256
+        assert digest_weights(restore_run(plan, DEVICE).model) == result.weights_sha256
 
 
 def test_training_images_are_scored_by_the_labels_that_were_learned(
@@ -76,7 +76,7 @@ def test_training_images_are_scored_by_the_labels_that_were_learned(
     rescored = score_run(plan, "train")
 
     data = open_parts(plan.numbers.data, plan.place, seed=plan.numbers.seed, parts=("train",))
-    model = restore_run(plan, CPU).model
+    model = restore_run(plan, DEVICE).model
     with torch.no_grad():
         named = model(data.train.images.float() / 255).argmax(dim=1)
     right = (named == data.train.labels).double().mean()
@@ -89,7 +89,7 @@ def test_a_run_without_weights_says_so(make_assignment: MakeAssignment, tmp_path
     plan = make_assignment().plan
 
     with pytest.raises(RecordError) as refusal:
-        restore_run(plan, CPU)
+        restore_run(plan, DEVICE)
     assert str(refusal.value) == (
         f"digits/1/seed=3 has left no weights ({tmp_path}/run/last.safetensors is not there); "
         "a run leaves them when it has finished"
@@ -107,7 +107,7 @@ def test_weights_of_another_network_are_refused(
     with pytest.raises(
         RecordError, match=r"does not hold the network of its plan \('features.0"
     ):
-        restore_run(plan, CPU)
+        restore_run(plan, DEVICE)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"cat": 1, "dog": 2}', '{"cat": "x"}'])
@@ -119,7 +119,7 @@ def test_classes_that_say_nothing_are_refused(
     (Path(plan.place.folder) / "classes.json").write_text(text)
 
     with pytest.raises(RecordError, match=r"classes.json does not say what the network's"):
-        restore_run(plan, CPU)
+        restore_run(plan, DEVICE)
 
 
 @pytest.mark.parametrize(

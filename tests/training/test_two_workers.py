@@ -1,9 +1,10 @@
-"""Two worker processes over gloo: one network, one batch, one answer."""
+"""Two and three worker processes over gloo: one network, one batch, one answer."""
 
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ THAWED: dict[str, Any] = {
 SYNCED: dict[str, Any] = {**THAWED, "training": {"epochs": 3, "clip_norm": 1.0, "ema": 0.5}}
 """The same in one part, so that one worker's statistics are those of both."""
 
+OFTEN: dict[str, Any] = {"checkpoint": plans.checkpoint_plan(every_steps=3, every_epochs=0)}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -48,27 +51,41 @@ def pair(
     80 images in batches of 27 leave the workers unequal shares in every step.
     """
     data = {"batch_size": 27, "drop_last": True}
-    assignments = [
-        make_assignment_in(folder / "whole", world_size=2, data=data),
-        make_assignment_in(folder / "stopped", world_size=2, data=data, training={"epochs": 4}),
-    ]
-    for name, sections in (("thawed", THAWED), ("synced", SYNCED)):
-        assignments.append(make_assignment_in(folder / name, world_size=2, **sections))
-    often = {"checkpoint": plans.checkpoint_plan(every_steps=3, every_epochs=0)}
-    assignments.append(make_assignment_in(folder / "on", world_size=2, place=often, **SYNCED))
-    texts = [assignment.to_json() for assignment in assignments]
+    make = partial(make_assignment_in, world_size=2)
+    return run_workers(
+        folder,
+        {
+            "whole": make(folder / "whole", data=data),
+            "stopped": make(folder / "stopped", data=data, training={"epochs": 4}),
+            "thawed": make(folder / "thawed", **THAWED),
+            "synced": make(folder / "synced", **SYNCED),
+            "resumed": make(folder / "on", place=OFTEN, **SYNCED),
+        },
+        environment=child_environment,
+    )
+
+
+def run_workers(
+    folder: Path,
+    assignments: Mapping[str, Assignment],
+    *,
+    environment: Mapping[str, str],
+    world_size: int = 2,
+) -> list[dict[str, Any]]:
+    """Train these in processes of their own; what each of them found."""
+    texts = {name: assignment.to_json() for name, assignment in assignments.items()}
     (folder / "assignments.json").write_text(json.dumps(texts))
     workers = [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(rank), str(folder)],
-            env=child_environment,
+            [sys.executable, str(SCRIPT), str(rank), str(world_size), str(folder)],
+            env=environment,
             stderr=subprocess.PIPE,
         )
-        for rank in range(2)
+        for rank in range(world_size)
     ]
     said = [worker.communicate(timeout=120)[1].decode() for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(said)
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    assert [worker.returncode for worker in workers] == [0] * world_size, "\n".join(said)
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(world_size)]
 
 
 def test_two_workers_train_one_network(pair: Pair) -> None:
@@ -148,3 +165,26 @@ def test_two_workers_go_on_where_they_were(pair: Pair) -> None:
     first, undisturbed = pair[0]["resumed"], pair[0]["synced"]
     assert [*first["first"][:1], *first["reports"]] == undisturbed["reports"]
     assert (len(first["note"]["history"]), first["note"]["steps"]) == (1, 1)
+
+
+def test_three_workers_go_on_where_they_were(
+    make_assignment_in: Callable[..., Assignment],
+    child_environment: Mapping[str, str],
+    tmp_path: Path,
+) -> None:
+    """The sum of three numbers depends on their order: a restart must not choose another."""
+    make = partial(make_assignment_in, world_size=3, **SYNCED)
+
+    found = run_workers(
+        tmp_path,
+        {
+            "synced": make(tmp_path / "synced"),
+            "resumed": make(tmp_path / "on", place=OFTEN),
+        },
+        environment=child_environment,
+        world_size=3,
+    )
+
+    weights = {each[name]["weights"] for each in found for name in ("synced", "resumed")}
+    assert len(weights) == 1
+    assert found[0]["resumed"]["note"]["steps"] > 0

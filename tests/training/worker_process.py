@@ -1,8 +1,8 @@
-"""One of two workers, as a process of its own: `worker_process.py RANK FOLDER`.
+"""One of several workers, as a process of its own: `worker_process.py RANK WORLD_SIZE FOLDER`.
 
-Trains the assignments in `FOLDER/assignments.json`, the second of which is stopped after its
-first epoch, takes steps of a network without batch normalisation, and writes what it found to
-`FOLDER/RANK.json`.
+Trains the assignments in `FOLDER/assignments.json` by name: `stopped` is stopped after its
+first epoch, `resumed` is interrupted in its second and goes on. Two then take steps of a network
+without batch normalisation. Each writes what it found to `FOLDER/RANK.json`.
 """
 
 import json
@@ -25,6 +25,7 @@ from orchestrator.training.param_groups import ParamGroup
 from orchestrator.training.precision import Precision
 from orchestrator.training.state import TrainingState
 from tests import plans
+from tests.device import DEVICE
 
 CPU = torch.device("cpu")
 
@@ -39,8 +40,8 @@ def train_assignment(assignment: Assignment, rank: int, stop_after: int) -> dict
 
     context = WorkerContext(
         rank=rank,
-        world_size=2,
-        device=CPU,
+        world_size=distributed.get_world_size(),
+        device=DEVICE,
         report=report,
         note=lambda note: seen.update(note=dict(note)),
     )
@@ -87,25 +88,26 @@ def step_linear(rank: int, world_size: int) -> dict[str, Any]:
     return {"losses": losses, "weight": model.weight.tolist(), "bias": model.bias.tolist()}
 
 
+def train_named(name: str, assignment: Assignment, rank: int) -> dict[str, Any]:
+    """Train it in the way that its name says."""
+    if name == "resumed":
+        return resume_assignment(assignment, rank)
+    return train_assignment(assignment, rank, stop_after=1 if name == "stopped" else 0)
+
+
 def main() -> None:
-    """Find the peer, do all of it, write it down."""
-    rank, folder = int(sys.argv[1]), Path(sys.argv[2])
-    configure_process(threads=1, deterministic="true", device=CPU)
+    """Find the peers, do all of it, write it down."""
+    rank, world_size, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    configure_process(threads=1, deterministic="true", device=DEVICE)
     distributed.init_process_group(
-        "gloo", init_method=(folder / "meet").as_uri(), rank=rank, world_size=2
-    )
-    whole, stopped, thawed, synced, resumed = map(
-        Assignment.from_json, json.loads((folder / "assignments.json").read_text())
+        "gloo", init_method=(folder / "meet").as_uri(), rank=rank, world_size=world_size
     )
     found = {
-        "whole": train_assignment(whole, rank, stop_after=0),
-        "stopped": train_assignment(stopped, rank, stop_after=1),
-        "thawed": train_assignment(thawed, rank, stop_after=0),
-        "synced": train_assignment(synced, rank, stop_after=0),
-        "resumed": resume_assignment(resumed, rank),
-        "shared": step_linear(rank, 2),
-        "alone": step_linear(0, 1),
+        name: train_named(name, Assignment.from_json(text), rank)
+        for name, text in json.loads((folder / "assignments.json").read_text()).items()
     }
+    if world_size == 2:
+        found |= {"shared": step_linear(rank, 2), "alone": step_linear(0, 1)}
     (folder / f"{rank}.json").write_text(json.dumps(found))
     distributed.destroy_process_group()
 

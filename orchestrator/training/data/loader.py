@@ -4,7 +4,7 @@ A batch is laid out over all workers first and then cut: order, augmentation and
 to the run, and a worker only ever decides which part of them it computes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -144,66 +144,54 @@ class TrainLoader:
 
     def _build_batch(self, share: _Share, pixels: Tensor) -> Batch:
         device = self._device
-        labels = self._images.labels.index_select(0, share.slots.positions)
-        labels = labels.to(device, non_blocking=True)
+        labels = _send(self._images.labels.index_select(0, share.slots.positions), device)
         images = self._images.normalization.apply(pixels.to(device, non_blocking=True))
         if share.mix is None or share.places is None:
             return Batch(images, labels, None, 1.0, share.batch_size)
-        own, partners = share.places.to(device, non_blocking=True).chunk(2)
+        own, partners = _send(share.places, device).chunk(2)
         mixed, lam = mix_images(images[own], images[partners], share.mix)
         return Batch(mixed, labels[own], labels[partners], lam, share.batch_size)
 
 
 def eval_positions(
-    images: ImageSet,
-    *,
-    rank: int,
-    world_size: int,
-    batch_size: int = 512,
-    limit_batches: int | None = None,
+    images: ImageSet, *, rank: int, world_size: int, batch_size: int, limit: int | None = None
 ) -> list[Tensor]:
-    """Positions of the images of each batch of `eval_batches`, int64, shape (B,)."""
-    positions = torch.arange(rank, len(images), world_size)
-    return list(positions.split(batch_size))[:limit_batches]
-
-
-def eval_batches(  # noqa: PLR0913  keywords
-    images: ImageSet,
-    plan: DataPlan,
-    *,
-    rank: int,
-    world_size: int,
-    device: torch.device,
-    loader_workers: int,
-    batch_size: int = 512,
-    limit_batches: int | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every image once over all workers, changed by the steps of evaluation.
+    """Positions of each batch that a worker scores, int64, shape (B,): all have each one once.
 
     Args:
         images: What to score; each worker takes every `world_size`-th.
-        plan: Key `data`, decided.
         rank: Number of this worker.
         world_size: Number of workers.
+        batch_size: Images of one worker at once.
+        limit: Images of this worker; None for all.
+    """
+    positions = torch.arange(rank, len(images), world_size)
+    return list(positions[:limit].split(batch_size))
+
+
+def eval_batches(
+    images: ImageSet,
+    plan: DataPlan,
+    batches: Sequence[Tensor],
+    *,
+    device: torch.device,
+    loader_workers: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images changed by the steps of evaluation, batch by batch.
+
+    Args:
+        images: What to score.
+        plan: Key `data`, decided.
+        batches: Positions of the images of each batch, from `eval_positions`.
         device: Where batches are wanted.
         loader_workers: Processes that prepare batches; 0 prepares them here.
-        batch_size: Images of one worker at once.
-        limit_batches: Batches of this worker; None for all.
 
     Yields:
-        Normalised images, float32, shape (B, C, H, W), and labels, int64, shape (B,), of the
-        positions that `eval_positions` names.
+        Normalised images, float32, shape (B, C, H, W), and labels, int64, shape (B,).
 
     Raises:
         TrainingError: An image cannot be read or changed; names it.
     """
-    batches = eval_positions(
-        images,
-        rank=rank,
-        world_size=world_size,
-        batch_size=batch_size,
-        limit_batches=limit_batches,
-    )
     # One seed and one epoch for all: an own step that draws draws alike at every scoring.
     reader = BatchReader(images, _build_pipeline(images, plan, train=False), seed=0)
     source = BatchSource(reader, workers=loader_workers, pin=device.type == "cuda")
@@ -212,10 +200,17 @@ def eval_batches(  # noqa: PLR0913  keywords
         for batch, pixels in zip(batches, source.read(orders), strict=True):
             yield (
                 images.normalization.apply(pixels.to(device, non_blocking=True)),
-                images.labels[batch].to(device, non_blocking=True),
+                _send(images.labels[batch], device),
             )
     finally:
         source.close()
+
+
+def _send(numbers: Tensor, device: torch.device) -> Tensor:
+    """Numbers on the device, by a copy that waits for nothing that the device still does."""
+    if device.type == "cuda":
+        numbers = numbers.pin_memory()
+    return numbers.to(device, non_blocking=True)
 
 
 def _build_pipeline(images: ImageSet, plan: DataPlan, *, train: bool) -> Pipeline:

@@ -116,6 +116,7 @@ class BatchSource:
 
     def __init__(self, reader: BatchReader, *, workers: int, pin: bool) -> None:
         self._reader = reader
+        self._pin = pin
         self._sampler = _OrderSampler()
         self._loader: DataLoader[Any] | None = None
         if workers > 0:
@@ -137,7 +138,9 @@ class BatchSource:
             TrainingError: The user's mistake, wherever it was met; a process was killed.
         """
         if self._loader is None:
-            yield from map(self._reader.read, orders)
+            for order in orders:
+                pixels = self._reader.read(order)
+                yield pixels.pin_memory() if self._pin else pixels
             return
         self._sampler.orders = orders
         try:

@@ -189,10 +189,16 @@ def test_normalisation_is_applied(make_plan: MakePlan, coloured: ImageSet) -> No
     assert torch.equal(scored[0], expected)
 
 
-def evaluate(images: ImageSet, plan: DataPlan, **options: Any) -> list[tuple[Tensor, Tensor]]:
+def evaluate(
+    images: ImageSet, plan: DataPlan, *, loader_workers: int = 0, **where: Any
+) -> list[tuple[Tensor, Tensor]]:
     """All batches of an evaluation."""
-    given = {"rank": 0, "world_size": 1, "device": CPU, "loader_workers": 0}
-    return list(eval_batches(images, plan, **{**given, **options}))
+    positions = eval_positions(
+        images, **{"rank": 0, "world_size": 1, "batch_size": 512, **where}
+    )
+    return list(
+        eval_batches(images, plan, positions, device=CPU, loader_workers=loader_workers)
+    )
 
 
 @pytest.mark.parametrize("loader_workers", [0, 2])
@@ -223,7 +229,7 @@ def test_a_dry_run_takes_the_first_batches(make_plan: MakePlan, coloured: ImageS
 
     limited = one_epoch(coloured, plan, limit_batches=2)
     same(limited, one_epoch(coloured, plan)[:2])
-    assert len(evaluate(coloured, plan, batch_size=5, limit_batches=3)) == 3
+    assert len(evaluate(coloured, plan, batch_size=5, limit=15)) == 3
 
 
 def test_overfitting_takes_the_same_batches_in_every_epoch(
