@@ -1,8 +1,8 @@
 """One of several workers, as a process of its own: `worker_process.py RANK WORLD_SIZE FOLDER`.
 
 Trains the assignments in `FOLDER/assignments.json` by name: `stopped` is stopped after its
-first epoch, `resumed` is interrupted in its second and goes on. Two then take steps of a network
-without batch normalisation. Each writes what it found to `FOLDER/RANK.json`.
+first epoch, `resumed` is interrupted in its second and goes on. Two then take steps of a
+network without batch normalisation. Each writes what it found to `FOLDER/RANK.json`.
 """
 
 import json
