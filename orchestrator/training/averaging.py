@@ -5,31 +5,39 @@ lose a bit of itself to rounding at every step, and a count of batches would sta
 are taken from the network as they are.
 """
 
-from typing import Any
+from itertools import chain
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
-def build_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    """After each step, decay of the old and 1 - decay of the new; None where none is kept.
+class Average(AveragedModel):
+    """torch's average, updated without its copy of a count to the device, which would wait.
 
     Args:
         model: The network; after its first step the average is equal to it.
-        decay: Share of the old per step, or None.
+        decay: Share of the old that each step leaves; 1 - decay comes from the new.
     """
-    if decay is None:
-        return None
-    blend = get_ema_multi_avg_fn(decay)
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model, use_buffers=True)
+        self._blend = get_ema_multi_avg_fn(decay)
 
     @torch.no_grad()
-    # Lists of tensors of one type, as torch sorts them; its annotation is wider.
-    def update(averaged: Any, current: Any, count: Tensor | int) -> None:  # noqa: ANN401
-        if averaged[0].is_floating_point() or averaged[0].is_complex():
-            blend(averaged, current, count)
-            return
-        for own, now in zip(averaged, current, strict=True):
-            own.copy_(now)
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take in the network as it is after a step."""
+        averaged, new = [], []
+        for own, now in zip(_tensors(self.module), _tensors(model), strict=True):
+            if self.n_averaged == 0 or not (own.is_floating_point() or own.is_complex()):
+                own.copy_(now)
+            else:
+                averaged.append(own)
+                new.append(now)
+        if averaged:
+            self._blend(averaged, new, self.n_averaged)
+        self.n_averaged += 1
 
-    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+def _tensors(model: nn.Module) -> chain[torch.Tensor]:
+    return chain(model.parameters(), model.buffers())

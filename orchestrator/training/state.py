@@ -11,12 +11,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel
 
 from orchestrator.planning.run_plan import Numbers, Place
 from orchestrator.planning.section_plans import TrainingPlan
 from orchestrator.training import streams
-from orchestrator.training.averaging import build_average
+from orchestrator.training.averaging import Average
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.freezing import set_trainable
 from orchestrator.training.loss import LossFunction, Targets, weight_share
@@ -50,7 +49,7 @@ class TrainingState:
     parts: int = 1
     """Parts that a worker's share of a batch is cut into, where it has two images for each."""
     load_report: LoadReport | None = None
-    average: AveragedModel | None = None
+    average: Average | None = None
     """Moving average of the weights; None where none is kept."""
     replica: nn.Module = field(init=False)
     _trainable: set[str] | None = field(init=False, default=None)
@@ -101,7 +100,7 @@ class TrainingState:
             world_size=context.world_size,
             parts=max(1, training.accumulate),
             load_report=built.load_report,
-            average=build_average(model, training.ema),
+            average=None if training.ema is None else Average(model, training.ema),
         )
 
     def begin_epoch(self, epoch: int) -> None:
@@ -225,10 +224,17 @@ class TrainingState:
     def _wrap(self) -> nn.Module:
         replica = self.model
         if self.plan.compile:
-            replica = cast(nn.Module, torch.compile(replica))
+            replica = _compile(replica)
         if self.world_size > 1:
             # Else the buckets are laid out anew after the first step, and again after a resume;
             # where an element lies decides in which order three or more workers' are added.
             fixed = self.world_size > 2
             replica = DistributedDataParallel(replica, find_unused_parameters=fixed)
         return replica
+
+
+def _compile(network: nn.Module) -> nn.Module:
+    """Made for each size of batch by itself: one made for all depends on which came first."""
+    # Kernels that are chosen by timing them add in another order where another one won.
+    options: dict[str, Any] = {"deterministic": torch.are_deterministic_algorithms_enabled()}
+    return cast(nn.Module, torch.compile(network, dynamic=False, options=options))

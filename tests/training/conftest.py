@@ -136,4 +136,5 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def child_environment() -> Mapping[str, str]:
     """The environment of a Python process that imports this very package."""
-    return {**os.environ, "PYTHONPATH": str(Path(orchestrator.__file__).parents[1])}
+    path = [str(Path(orchestrator.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}

@@ -70,6 +70,10 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "bfloat16": {"training": {"epochs": 3, "precision": "bfloat16"}},
     "balanced": {"data": {"sampler": "balanced", "repeated_augmentation": 2}},
     "head first": {"fine_tune": {"linear_probe_epochs": 1}},
+    "compiled": {
+        "model": {"channels_last": True},
+        "training": {"epochs": 3, "precision": "bfloat16", "compile": True},
+    },
     "best epoch": {"select": "best", "metric": "val/nll_calibrated", "maximize": False},
     "early stopping": {
         "schedule": {"name": "step", "step_epochs": 1, "gamma": 0.1},
@@ -83,13 +87,8 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
 }
 
 if CUDA:
-    TECHNIQUES |= {
-        "float16": {"training": {"epochs": 3, "precision": "float16", "clip_norm": 1.0}},
-        "channels last, compiled": {
-            "model": {"channels_last": True},
-            "training": {"epochs": 3, "precision": "bfloat16", "compile": True},
-        },
-    }
+    half = {"epochs": 3, "precision": "float16", "clip_norm": 1.0}
+    TECHNIQUES["float16"] = {"training": half}
 GENERATORS = ["python", "numpy", "cuda" if CUDA else "torch"]
 
 
@@ -131,7 +130,13 @@ def contents(assignment: Assignment) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-@pytest.mark.parametrize("name", TECHNIQUES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "compiled" and not CUDA else [])
+        for name in TECHNIQUES
+    ],
+)
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
     make: MakeAssignment, new_worker: NewWorker, name: str
 ) -> None:

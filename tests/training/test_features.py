@@ -127,7 +127,7 @@ def test_a_layer_before_a_relu_in_place_is_written_as_it_was(
     restored = restore_run(run, DEVICE)
     with open_extraction(job) as extraction, torch.no_grad():
         pixels = extraction._data.test.images.float() / 255
-        expected = restored.model.features[:2](pixels)  # type: ignore[index]
+        expected = restored.model.features[:2](pixels.to(DEVICE)).cpu()  # type: ignore[index]
     assert np.allclose(load(tmp_path / "f", "features.1"), expected, atol=1e-6)
     assert (load(tmp_path / "f", "features.1") < 0).any()
 

@@ -1,6 +1,9 @@
 """What a GPU alone can show: memory that runs out, steps that must not wait, other kernels."""
 
-from collections.abc import Callable, Iterator
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import torch
 from orchestrator.errors import TrainingError
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.planning.section_plans import NormalizePlan
+from orchestrator.training import trial
 from orchestrator.training.context import WorkerContext, describe_process
 from orchestrator.training.data.build import build_data
 from orchestrator.training.data.loader import TrainLoader
@@ -121,7 +125,7 @@ def test_a_batch_that_does_not_fit_is_cut_until_it_does(
         found = new_worker()
         automatic = train(make_wide(8, accumulate=0), found.context)
 
-    assert cut == automatic == expected
+    assert cut.weights_sha256 == automatic.weights_sha256 == expected.weights_sha256
     assert found.notes == [{"note": "parts", "parts": 4}] == worker.notes[-1:]
 
 
@@ -221,6 +225,36 @@ def test_the_process_says_how_it_computes() -> None:
     assert facts["tf32"] is False
     assert facts["cudnn_deterministic"] is True
     assert facts["cublas_workspace_config"] in {":4096:8", ":16:8"}
+
+
+COMPILED: dict[str, Any] = {
+    "model": {"channels_last": True},
+    "training": {"precision": "bfloat16", "compile": True},
+}
+
+
+@pytest.mark.parametrize("changes", [{}, COMPILED], ids=["plain", "compiled"])
+def test_every_process_computes_the_same_bits(
+    make_assignment_in: MakeAssignment,
+    new_worker: NewWorker,
+    child_environment: Mapping[str, str],
+    tmp_path: Path,
+    changes: dict[str, Any],
+) -> None:
+    """Two that start anew, each with kernels of its own, and this one."""
+    expected = train(make_assignment_in(tmp_path / "here", **changes), new_worker().context)
+
+    for name in ("first", "second"):
+        assignment = make_assignment_in(tmp_path / name, **changes)
+        finished = subprocess.run(
+            [sys.executable, "-m", trial.__name__, trial.describe_trial(assignment)],
+            env={**child_environment, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / name / "c")},
+            check=True,
+            capture_output=True,
+            timeout=200,
+        )
+        found = json.loads(finished.stdout.decode().splitlines()[-1])
+        assert found == {"status": "finished", "weights": expected.weights_sha256}
 
 
 def test_frozen_layers_learn_from_their_epoch_on(

@@ -10,6 +10,7 @@ from orchestrator.planning.run_plan import Assignment
 from orchestrator.training.loop import train
 from orchestrator.training.memory import OutOfMemoryError
 from tests import plans
+from tests.device import DEVICE
 
 MakeAssignment = Callable[..., Assignment]
 NewWorker = Callable[..., Any]
@@ -103,5 +104,5 @@ def test_a_training_that_goes_on_has_the_parts_that_it_had(
 
 def test_a_network_that_never_fits_is_told(make: MakeAssignment, new_worker: NewWorker) -> None:
     """Not even two images, which batch normalisation needs."""
-    with pytest.raises(OutOfMemoryError, match=r"^not even 2 images fit on cpu at once"):
+    with pytest.raises(OutOfMemoryError, match=rf"^not even 2 images fit on {DEVICE} at once"):
         train(make(1, accumulate=0), new_worker().context)

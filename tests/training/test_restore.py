@@ -78,7 +78,7 @@ def test_training_images_are_scored_by_the_labels_that_were_learned(
     data = open_parts(plan.numbers.data, plan.place, seed=plan.numbers.seed, parts=("train",))
     model = restore_run(plan, DEVICE).model
     with torch.no_grad():
-        named = model(data.train.images.float() / 255).argmax(dim=1)
+        named = model(data.train.images.to(DEVICE).float() / 255).argmax(dim=1).cpu()
     right = (named == data.train.labels).double().mean()
     assert rescored.scores.samples == 80
     assert rescored.metrics["train/accuracy"] == pytest.approx(float(right), abs=1e-12)

@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.planning.section_plans import GroupPlan, UnfreezePlan
-from orchestrator.training.averaging import build_average
+from orchestrator.training.averaging import Average
 from orchestrator.training.freezing import set_trainable
 from orchestrator.training.loss import Targets
 from orchestrator.training.outputs import digest_weights
 from orchestrator.training.state import TrainingState
+from tests.device import DEVICE
 
 MakeAssignment = Callable[..., Assignment]
 Begin = Callable[..., TrainingState]
@@ -47,7 +49,8 @@ def batch(size: int = 16, *, seed: int = 0) -> tuple[Tensor, Targets]:
     """Images of noise and labels."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand(size, 1, 8, 8, generator=generator)
-    return images, Targets(torch.randint(10, (size,), generator=generator))
+    labels = torch.randint(10, (size,), generator=generator)
+    return images.to(DEVICE), Targets(labels.to(DEVICE))
 
 
 def freeze_statistics(state: TrainingState) -> None:
@@ -60,7 +63,7 @@ def freeze_statistics(state: TrainingState) -> None:
 def scale_by(state: TrainingState, factor: float) -> None:
     """Set what float16's losses are multiplied by; a scaler begins with its first loss."""
     scaler = state.precision.scaler
-    scaler.scale(torch.zeros(()))
+    scaler.scale(torch.zeros((), device=DEVICE))
     scaler.update(factor)
 
 
@@ -122,6 +125,26 @@ def test_the_average_follows_the_weights(begin: Begin) -> None:
         torch.testing.assert_close(average[name], tensor, rtol=1e-5, atol=1e-7)
 
 
+def test_an_average_has_the_bits_of_torchs_own() -> None:
+    """Of parameters and of running statistics."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3, track_running_stats=True))
+    other = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.7), use_buffers=True)
+    average = Average(model, 0.7)
+
+    for _ in range(5):
+        model(torch.randn(4, 5)).square().sum().backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 0.1 * parameter.grad
+        average.update_parameters(model)
+        other.update_parameters(model)
+
+    for name, value in other.state_dict().items():
+        if value.is_floating_point():
+            assert torch.equal(average.state_dict()[name], value), name
+
+
 @pytest.mark.parametrize("decay", [0.9, 0.9999])
 def test_whole_numbers_are_kept_beside_an_average(decay: float) -> None:
     """Tables of indices stay as they are and batches are counted, whatever the decay.
@@ -130,8 +153,7 @@ def test_whole_numbers_are_kept_beside_an_average(decay: float) -> None:
     """
     model = nn.Sequential(nn.BatchNorm1d(2))
     model.register_buffer("table", torch.arange(200))
-    average = build_average(model, decay)
-    assert average is not None
+    average = Average(model, decay)
 
     for _ in range(20):
         model(torch.randn(4, 2))
@@ -296,7 +318,7 @@ def test_auxiliary_heads_count_with_their_weights(begin: Begin) -> None:
     """Inception's form of output: the second scores weigh 0.4."""
     state = begin()
     images, targets = batch()
-    scores, others = torch.randn(2, 16, 10)
+    scores, others = torch.randn(2, 16, 10, device=DEVICE)
     # torchvision's own type of output, by the names of its fields.
     from torchvision.models.inception import InceptionOutputs
 
