@@ -12,8 +12,8 @@ from torch import Tensor, distributed, nn
 from orchestrator.errors import TrainingError
 from orchestrator.planning.section_plans import DataPlan
 from orchestrator.training.context import WorkerContext
+from orchestrator.training.data.eval_loader import eval_batches, eval_positions
 from orchestrator.training.data.image_set import ImageSet
-from orchestrator.training.data.loader import eval_batches, eval_positions
 from orchestrator.training.memory import release_memory
 from orchestrator.training.metrics import Tally, merge_tallies, read_tally, tally_batch
 from orchestrator.training.model.outputs import read_outputs

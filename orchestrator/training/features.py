@@ -16,7 +16,7 @@ from orchestrator.planning.run_plan import Place, RunPlan
 from orchestrator.planning.section_plans import DataPlan, NormalizePlan
 from orchestrator.training.context import configure_process
 from orchestrator.training.data.build import RunData, build_data
-from orchestrator.training.data.loader import eval_batches, eval_positions
+from orchestrator.training.data.eval_loader import eval_batches, eval_positions
 from orchestrator.training.feature_files import RowWriter, create_arrays
 from orchestrator.training.feature_set import (
     IDS,

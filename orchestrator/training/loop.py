@@ -68,6 +68,7 @@ def _build_loader(plan: RunPlan, data: RunData, context: WorkerContext) -> Train
         world_size=context.world_size,
         device=context.device,
         loader_workers=plan.place.loader_workers,
+        epochs=plan.numbers.training.epochs,
         limit_batches=plan.numbers.limit_batches,
         overfit_batches=plan.numbers.overfit_batches,
     )

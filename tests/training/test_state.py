@@ -325,7 +325,8 @@ def test_auxiliary_heads_count_with_their_weights(begin: Begin) -> None:
     state.replica = _Gives(InceptionOutputs(scores.requires_grad_(), others))
     expected = state.loss(scores, targets) + 0.4 * state.loss(others, targets)
 
-    assert state.step(images, targets, batch_size=16) == pytest.approx(expected.item())
+    loss = state.step(images, targets, batch_size=16)
+    assert loss.item() == pytest.approx(expected.item())
 
 
 def test_a_compiled_network_learns_the_same(begin: Begin) -> None:

@@ -4,8 +4,11 @@ A batch is laid out over all workers first and then cut: order, augmentation and
 to the run, and a worker only ever decides which part of them it computes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -15,8 +18,10 @@ from orchestrator.planning.section_plans import DataPlan
 from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.data.mixing import Mix, draw_mix, mix_images
 from orchestrator.training.data.order import Slots, batch_sizes, epoch_slots, shard_batch
-from orchestrator.training.data.reading import BatchReader, BatchSource, Order
-from orchestrator.training.data.transforms import Pipeline
+from orchestrator.training.data.reading import BatchSource, Order, open_reader, send
+
+_NOWHERE: Final = (0, 0)
+"""No epoch and step of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,7 @@ class TrainLoader:
         world_size: Number of workers.
         device: Where batches are wanted.
         loader_workers: Processes that prepare batches ahead; 0 prepares them here.
+        epochs: The last one that is read ahead for; None where there is none.
         limit_batches: Batches of an epoch; None for all.
         overfit_batches: Take this many batches, those of the first epoch, in every epoch.
 
@@ -76,6 +82,7 @@ class TrainLoader:
         world_size: int,
         device: torch.device,
         loader_workers: int,
+        epochs: int | None = None,
         limit_batches: int | None = None,
         overfit_batches: int | None = None,
     ) -> None:
@@ -85,6 +92,7 @@ class TrainLoader:
         self._rank = rank
         self._world_size = world_size
         self._device = device
+        self._epochs = epochs
         self._same = overfit_batches is not None
         sizes = batch_sizes(len(images), batch_size=plan.batch_size, drop_last=plan.drop_last)
         self.sizes = tuple(sizes[:overfit_batches][:limit_batches])
@@ -94,8 +102,11 @@ class TrainLoader:
                 f"data.batch_size: {len(images)} training images make no batch of "
                 f"{plan.batch_size}; lower it, or set data.drop_last: false"
             )
-        reader = BatchReader(images, _build_pipeline(images, plan, train=True), seed=seed)
+        reader = open_reader(images, plan, train=True, seed=seed)
         self._source = BatchSource(reader, workers=loader_workers, pin=device.type == "cuda")
+        self._stream: Iterator[Tensor] = iter(())
+        self._next = _NOWHERE
+        self._ahead: deque[_Share] = deque()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -112,22 +123,40 @@ class TrainLoader:
         Raises:
             TrainingError: An image cannot be read or changed; names it.
         """
-        slots = epoch_slots(
-            self._images.labels,
-            self._plan,
-            seed=self._seed,
-            epoch=1 if self._same else number,
-        )[: len(self.sizes)]
-        shares = [self._share(slots[step], number, step) for step in range(start, len(slots))]
-        orders = [
-            Order(share.slots.positions, share.slots.occurrences, number) for share in shares
-        ]
-        for share, pixels in zip(shares, self._source.read(orders), strict=True):
-            yield self._build_batch(share, pixels)
+        if self._next != (number, start):
+            self._ahead.clear()
+            self._stream = self._source.read(self._orders(number, start))
+        for step in range(start, len(self.sizes)):
+            self._next = _NOWHERE
+            pixels = next(self._stream)
+            is_last = step + 1 == len(self.sizes)
+            self._next = (number + 1, 0) if is_last else (number, step + 1)
+            yield self._build_batch(self._ahead.popleft(), pixels)
 
     def close(self) -> None:
         """End the loader processes."""
+        self._stream, self._next = iter(()), _NOWHERE
         self._source.close()
+
+    def _orders(self, number: int, start: int) -> Iterator[Order]:
+        """Of an epoch and of those after it.
+
+        Processes prepare the first batches of one while the last of the one before it are
+        trained on and validation runs: a GPU never waits for a whole batch to be prepared.
+        """
+        for epoch in count(number):
+            if epoch > number and self._epochs is not None and epoch > self._epochs:
+                return
+            slots = epoch_slots(
+                self._images.labels,
+                self._plan,
+                seed=self._seed,
+                epoch=1 if self._same else epoch,
+            )
+            for step in range(start if epoch == number else 0, len(self.sizes)):
+                share = self._share(slots[step], epoch, step)
+                self._ahead.append(share)
+                yield Order(share.slots.positions, share.slots.occurrences, epoch)
 
     def _share(self, slots: Slots, epoch: int, step: int) -> _Share:
         size = len(slots)
@@ -144,78 +173,10 @@ class TrainLoader:
 
     def _build_batch(self, share: _Share, pixels: Tensor) -> Batch:
         device = self._device
-        labels = _send(self._images.labels.index_select(0, share.slots.positions), device)
+        labels = send(self._images.labels.index_select(0, share.slots.positions), device)
         images = self._images.normalization.apply(pixels.to(device, non_blocking=True))
         if share.mix is None or share.places is None:
             return Batch(images, labels, None, 1.0, share.batch_size)
-        own, partners = _send(share.places, device).chunk(2)
+        own, partners = send(share.places, device).chunk(2)
         mixed, lam = mix_images(images[own], images[partners], share.mix)
         return Batch(mixed, labels[own], labels[partners], lam, share.batch_size)
-
-
-def eval_positions(
-    images: ImageSet, *, rank: int, world_size: int, batch_size: int, limit: int | None = None
-) -> list[Tensor]:
-    """Positions of each batch that a worker scores, int64, shape (B,): all have each one once.
-
-    Args:
-        images: What to score; each worker takes every `world_size`-th.
-        rank: Number of this worker.
-        world_size: Number of workers.
-        batch_size: Images of one worker at once.
-        limit: Images of this worker; None for all.
-    """
-    positions = torch.arange(rank, len(images), world_size)
-    return list(positions[:limit].split(batch_size))
-
-
-def eval_batches(
-    images: ImageSet,
-    plan: DataPlan,
-    batches: Sequence[Tensor],
-    *,
-    device: torch.device,
-    loader_workers: int,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images changed by the steps of evaluation, batch by batch.
-
-    Args:
-        images: What to score.
-        plan: Key `data`, decided.
-        batches: Positions of the images of each batch, from `eval_positions`.
-        device: Where batches are wanted.
-        loader_workers: Processes that prepare batches; 0 prepares them here.
-
-    Yields:
-        Normalised images, float32, shape (B, C, H, W), and labels, int64, shape (B,).
-
-    Raises:
-        TrainingError: An image cannot be read or changed; names it.
-    """
-    # One seed and one epoch for all: an own step that draws draws alike at every scoring.
-    reader = BatchReader(images, _build_pipeline(images, plan, train=False), seed=0)
-    source = BatchSource(reader, workers=loader_workers, pin=device.type == "cuda")
-    orders = [Order(batch, torch.zeros_like(batch), 0) for batch in batches]
-    try:
-        for batch, pixels in zip(batches, source.read(orders), strict=True):
-            yield (
-                images.normalization.apply(pixels.to(device, non_blocking=True)),
-                _send(images.labels[batch], device),
-            )
-    finally:
-        source.close()
-
-
-def _send(numbers: Tensor, device: torch.device) -> Tensor:
-    """Numbers on the device, by a copy that waits for nothing that the device still does."""
-    if device.type == "cuda":
-        numbers = numbers.pin_memory()
-    return numbers.to(device, non_blocking=True)
-
-
-def _build_pipeline(images: ImageSet, plan: DataPlan, *, train: bool) -> Pipeline:
-    return Pipeline(
-        plan.train_transforms if train else plan.eval_transforms,
-        mean_pixel=images.normalization.mean_pixel(),
-        sources=images.sources,
-    )

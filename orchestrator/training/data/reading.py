@@ -7,7 +7,7 @@ dropout draw from them too.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from orchestrator.errors import TrainingError
+from orchestrator.planning.section_plans import DataPlan
 from orchestrator.training.data.image_set import ImageSet
 from orchestrator.training.data.transforms import Pipeline
 from orchestrator.training.streams import derive_seed
@@ -105,8 +106,29 @@ class BatchReader(Dataset[Any]):
             raise TrainingError(f"{error}, on {pixels.describe(row)}") from error
 
 
+def open_reader(images: ImageSet, plan: DataPlan, *, train: bool, seed: int) -> BatchReader:
+    """What reads batches and changes each image by the steps of training or of evaluation.
+
+    Raises:
+        TrainingError: The transforms cannot be built.
+    """
+    pipeline = Pipeline(
+        plan.train_transforms if train else plan.eval_transforms,
+        mean_pixel=images.normalization.mean_pixel(),
+        sources=images.sources,
+    )
+    return BatchReader(images, pipeline, seed=seed)
+
+
+def send(numbers: Tensor, device: torch.device) -> Tensor:
+    """Numbers on the device, by a copy that waits for nothing that the device still does."""
+    if device.type == "cuda":
+        numbers = numbers.pin_memory()
+    return numbers.to(device, non_blocking=True)
+
+
 class BatchSource:
-    """Prepares one list of batches after another; its processes live until it is closed.
+    """Prepares one row of batches after another; its processes live until it is closed.
 
     Args:
         reader: What prepares a batch.
@@ -131,8 +153,10 @@ class BatchSource:
                 generator=torch.Generator(),
             )
 
-    def read(self, orders: Sequence[Order]) -> Iterator[Tensor]:
+    def read(self, orders: Iterable[Order]) -> Iterator[Tensor]:
         """The pixels of each batch, in order; uint8, shape (B, C, H, W).
+
+        Processes prepare a few batches ahead; another call ends what this one has begun.
 
         Raises:
             TrainingError: The user's mistake, wherever it was met; a process was killed.
@@ -167,13 +191,10 @@ class _OrderSampler(Sampler[Order]):
     """Hands out the orders of the pass that begins."""
 
     def __init__(self) -> None:
-        self.orders: Sequence[Order] = ()
+        self.orders: Iterable[Order] = ()
 
     def __iter__(self) -> Iterator[Order]:
         return iter(self.orders)
-
-    def __len__(self) -> int:
-        return len(self.orders)
 
 
 @contextmanager

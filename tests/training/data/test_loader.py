@@ -1,6 +1,7 @@
 """Batches: the same pixels and labels however the work is divided."""
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from orchestrator.errors import TrainingError
 from orchestrator.planning.section_plans import DataPlan
+from orchestrator.training.data.eval_loader import eval_batches, eval_positions
 from orchestrator.training.data.image_set import FilePixels, ImageSet, TensorPixels, image_set
-from orchestrator.training.data.loader import Batch, TrainLoader, eval_batches, eval_positions
+from orchestrator.training.data.loader import Batch, TrainLoader
 from orchestrator.training.data.mixing import draw_mix, mix_images
 from orchestrator.training.data.normalization import Normalization
 from orchestrator.training.data.order import epoch_order
@@ -250,6 +252,57 @@ def test_an_epoch_may_be_left_before_its_end(make_plan: MakePlan, coloured: Imag
     next(iter(loader.epoch(1)))
 
     same(list(loader.epoch(2)), one_epoch(coloured, plan, epoch=2))
+    loader.close()
+
+
+NOTED = """
+from pathlib import Path
+def noted(image, file):
+    with Path(file).open("a") as lines:
+        lines.write("x\\n")
+    return image
+"""
+
+
+@pytest.mark.parametrize(("epochs", "read"), [(1, 24), (2, 48)])
+def test_the_next_epochs_first_batches_are_read_ahead(
+    make_plan: MakePlan, coloured: ImageSet, tmp_path: Path, epochs: int, read: int
+) -> None:
+    """Before anybody asks for them, unless there is no next epoch; in its order all the same.
+
+    One process has two batches of twelve ahead of what was taken: all of the second epoch.
+    """
+    (tmp_path / "own_noted_of_test.py").write_text(NOTED)
+    seen = tmp_path / "seen"
+    seen.touch()
+    own = replace(coloured, sources=str(tmp_path))
+    plan = make_plan(("own_noted_of_test:noted", {"file": str(seen)}), batch_size=12)
+    loader = load(own, plan, loader_workers=1, epochs=epochs)
+
+    first = list(loader.epoch(1))
+
+    deadline = time.monotonic() + 60
+    while len(seen.read_text().splitlines()) < read and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if epochs == 2:
+        same(list(loader.epoch(2)), one_epoch(coloured, make_plan(batch_size=12), epoch=2))
+    loader.close()
+    same(first, one_epoch(coloured, make_plan(batch_size=12)))
+    assert len(seen.read_text().splitlines()) == read
+
+
+def test_an_epoch_goes_on_in_its_middle(make_plan: MakePlan, coloured: ImageSet) -> None:
+    """From where it was left, from elsewhere, and back again."""
+    plan = make_plan(CROP, batch_size=4)
+    loader = load(coloured, plan, loader_workers=2)
+    whole = one_epoch(coloured, plan)
+
+    first = next(iter(loader.epoch(1)))
+    rest = list(loader.epoch(1, start=1))
+
+    same([first, *rest], whole)
+    same(list(loader.epoch(1, start=4)), whole[4:])
+    same(list(loader.epoch(1)), whole)
     loader.close()
 
 
