@@ -14,7 +14,13 @@ from orchestrator.planning.checks import located
 from orchestrator.planning.facts import DataSetFacts, FileFacts, Inputs, known_facts
 from orchestrator.planning.manifest import scan_image_folder, split_manifest
 from orchestrator.planning.table import scan_table
-from orchestrator.sources import digest_sources, find_import_root, find_sources, list_values
+from orchestrator.sources import (
+    digest_sources,
+    find_import_root,
+    find_installed,
+    find_sources,
+    list_values,
+)
 from orchestrator.specs.data_section import DataSpec
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.specs.model_section import is_torchvision_weights
@@ -55,7 +61,8 @@ def read_surroundings(spec: ExperimentSpec, find_run: FindRun) -> Surroundings:
             data=data,
             weights=_read_weights(spec, find_run),
             tensors=_read_tensors(spec),
-            sources=digest_sources(sources),
+            sources=digest_sources({**sources, **find_installed(spec, sources)}),
+            sources_travel=bool(sources),
         ),
         sources=sources,
         root=root,

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from orchestrator.errors import OrchestratorError, SpecError
 from orchestrator.specs.experiment import ExperimentSpec
@@ -13,7 +14,9 @@ from orchestrator.specs.search import corners
 from orchestrator.specs.section import OWN_CODE
 from orchestrator.specs.transforms import parse_steps
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE: Final = Path(__file__).parent
+_COUNTED: Final = frozenset(("numpy", "orchestrator", "PIL", "torch", "torchvision"))
+"""Packages whose code counts by their versions, or by a digest of its own."""
 
 
 def _references(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
@@ -93,6 +96,25 @@ def find_sources(spec: ExperimentSpec) -> dict[str, Path]:
                 found[path.relative_to(root).as_posix()] = path
     _add_later_imports(found, root)
     return {name: found[name] for name in sorted(found)}
+
+
+def find_installed(spec: ExperimentSpec, sources: Mapping[str, Path]) -> dict[str, Path]:
+    """Files of installed modules that a spec names: they do not travel, but they count.
+
+    Such as one on PYTHONPATH, or of a package that was installed to be edited.
+
+    Args:
+        spec: The experiment, after `find_sources` has imported what it names.
+        sources: What that has found.
+    """
+    tops = {name.partition(":")[0].partition(".")[0] for _, name in _references(spec)}
+    tops -= _COUNTED | {Path(name).parts[0].removesuffix(".py") for name in sources}
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.partition(".")[0] in tops and isinstance(file, str) and file.endswith(".py"):
+            found[f"{name}.py"] = Path(file)
+    return dict(sorted(found.items()))
 
 
 def _add_later_imports(found: dict[str, Path], root: Path) -> None:

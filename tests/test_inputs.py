@@ -126,6 +126,29 @@ def test_a_part_that_torchvisions_set_has_is_not_cut(read: Read) -> None:
     assert "data.test_share: the data has a test part of its own; " in str(caught.value)
 
 
+def write_eurosat(root: Path, *, side: int = 12) -> None:
+    """Ten images of two classes, of this side in pixels."""
+    for number in range(10):
+        path = root / "eurosat" / "2750" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (side, side), (number, 0, 0)).save(path)
+
+
+def test_torchvisions_sets_are_known_by_their_files(read: Read, tmp_path: Path) -> None:
+    """Wherever they lie; another file is another set."""
+    pytest.importorskip("torchvision")
+    for name, side in (("here", 12), ("there", 12), ("other", 13)):
+        write_eurosat(tmp_path / name, side=side)
+
+    here, there, other = (
+        read(f"data={{dataset: eurosat, root: {name}, val_share: 0.2}}").inputs.data.manifest
+        for name in ("here", "there", "other")
+    )
+
+    assert here == there != other
+    assert len(here) == 64
+
+
 DATA = """
 import torch
 from torch.utils.data import TensorDataset
@@ -251,6 +274,26 @@ def test_own_modules_in_two_folders_are_refused(
 
     assert "one's own modules must lie in one folder (found in_base in " in str(caught.value)
     assert (sorted(around.sources), around.root) == (["in_base.py", "in_top.py"], str(tmp_path))
+
+
+def test_an_installed_module_counts_and_stays_where_it_is(
+    read: Read, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One on PYTHONPATH, say: its code is in the fingerprint, another's beside it is not."""
+    library = tmp_path_factory.mktemp("library")
+    (library / "installed_of_mine").mkdir(parents=True)
+    (library / "installed_of_mine" / "__init__.py").write_text("from .part import loss\n")
+    part = library / "installed_of_mine" / "part.py"
+    part.write_text("def loss(logits, targets):\n    return logits.sum()\n")
+    monkeypatch.syspath_prepend(library)
+
+    first = read("loss.name=installed_of_mine:loss")
+    part.write_text("def loss(logits, targets):\n    return logits.mean()\n")
+    second = read("loss.name=installed_of_mine:loss")
+
+    assert (first.sources, first.root) == ({}, "")
+    assert not first.inputs.sources_travel
+    assert len({"", first.inputs.sources, second.inputs.sources}) == 3
 
 
 def test_what_is_imported_later_travels_too(read: Read, tmp_path: Path) -> None:

@@ -50,6 +50,8 @@ class Inputs:
     """File named by a rule of `model.rules` to what is in it."""
     sources: str = ""
     """Digest of the user's own code."""
+    sources_travel: bool = False
+    """Whether some of it is copied to the workers; else it is installed there."""
 
 
 def known_facts(data: DataSpec) -> DataSetFacts | None:

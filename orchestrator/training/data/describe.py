@@ -1,5 +1,7 @@
 """What a data set holds, for planning: sizes and classes, with as little reading as will do."""
 
+import hashlib
+import os
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,6 +15,7 @@ from orchestrator.planning.section_plans import DataPlan, NormalizePlan
 from orchestrator.training.data.image_set import TensorPixels
 from orchestrator.training.data.loading import check_labels, keep_classes, load_raw
 from orchestrator.training.data.own_set import DatasetPixels, read_item
+from orchestrator.training.data.raw_set import RawSet
 from orchestrator.training.data.torchvision_sets import SETS
 from orchestrator.training.own_code import is_own_code
 
@@ -27,8 +30,9 @@ def describe_data_set(keys: Mapping[str, Any], *, sources: str) -> dict[str, Any
         sources: Folder of the user's own modules; empty for none.
 
     Returns:
-        `train_size`, `num_classes`, `channels`, `image_size` (None where images differ) and
-        `sample_size`, the height or width of the first image, whichever is less.
+        `train_size`, `num_classes`, `channels`, `image_size` (None where images differ),
+        `sample_size`, the height or width of the first image, whichever is less, and
+        `manifest`, a digest of the images, empty where they are known one by one alone.
 
     Raises:
         TrainingError: The data is not there, or is not what it must be; one line.
@@ -60,7 +64,28 @@ def describe_data_set(keys: Mapping[str, Any], *, sources: str) -> dict[str, Any
         "channels": channels,
         "image_size": size,
         "sample_size": sample,
+        "manifest": _digest(raw, place.data_root),
     }
+
+
+def _digest(raw: RawSet, root: str) -> str:
+    """SHA-256 over classes, labels and pixels; of files, over their names and sizes."""
+    digest = hashlib.sha256("\0".join(raw.classes).encode())
+    for part, found in raw.parts.items():
+        digest.update(f"\n{part}\n".encode() + found.labels.numpy().tobytes())
+        digest.update(found.rows.numpy().tobytes())
+        images = found.images
+        if isinstance(images, TensorPixels):
+            pixels: Any = images.tensor.contiguous().numpy()
+            digest.update(pixels)
+        elif isinstance(images, tuple):
+            for path in images:
+                size = os.path.getsize(path)  # noqa: PTH202  a Path each takes seconds
+                line = f"{path.removeprefix(root)}\0{size}\n"
+                digest.update(line.encode(errors="surrogateescape"))
+        else:
+            return ""
+    return digest.hexdigest()
 
 
 def given_parts(name: str) -> tuple[str, ...]:
