@@ -20,7 +20,7 @@ from orchestrator.launch.environment import prepare_environment
 from orchestrator.planning.numbers import Limits
 from orchestrator.previews import preview_runs
 from orchestrator.recorded.runs import choose_best_run
-from orchestrator.reopening import reopen_search
+from orchestrator.reopening import reopen_folder, reopen_search
 from orchestrator.reuse import decide_search
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.specs.load import load_spec
@@ -164,7 +164,9 @@ def resume(
     close_orphans(folder)
     cluster = look()
     plan = reopen_search(label, cluster, storage=folder)
-    return execution.resume(plan, cluster, watch or Watch())
+    return execution.resume(
+        plan, cluster, watch or Watch(), again=lambda: reopen_folder(plan.folder, cluster)
+    )
 
 
 def _try_quickly(

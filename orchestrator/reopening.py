@@ -33,12 +33,17 @@ def reopen_search(label: str, cluster: Cluster, *, storage: Path) -> SearchPlan:
         InfeasibleError: The machines are too few.
     """
     folder = places.find_search(storage, label)
-    history = SearchHistory(folder)
-    history.follow()
     if is_owned(folder):
         raise RecordError(f"{label}: a process drives it at this moment; wait for it")
+    return reopen_folder(folder, cluster)
+
+
+def reopen_folder(folder: Path, cluster: Cluster) -> SearchPlan:
+    """The plan of the search in a folder, whoever drives it; errors as for `reopen_search`."""
+    history = SearchHistory(folder)
+    history.follow()
     plan = move_to(read_plan(history), folder)
-    marked = mark_done(plan, storage)
+    marked = mark_done(plan, folder.parents[1])
     for run in marked.missing:
         check_fingerprint(run, history)
     lanes = _place_again(plan, cluster, runs=len(marked.missing))

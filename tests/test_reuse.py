@@ -1,4 +1,4 @@
-"""Which searches are gone on with, and what a plan says of those beside it."""
+"""Which searches are gone on with, what plans say of others, and what those do meanwhile."""
 
 import shutil
 from collections.abc import Callable
@@ -8,14 +8,19 @@ from typing import Any
 
 import pytest
 
+from orchestrator.driving import Watch
+from orchestrator.errors import InfeasibleError
+from orchestrator.execution import Execution, RunOptions, resume
+from orchestrator.inputs import Surroundings
 from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.planning.numbers import Limits
 from orchestrator.planning.search_plan import SearchPlan
-from orchestrator.reopening import plan_again, reopen_search
+from orchestrator.reopening import plan_again, reopen_folder, reopen_search
 from orchestrator.reuse import decide_search
 from orchestrator.specs.load import load_spec
-from orchestrator.tracking import journal
+from orchestrator.tracking import journal, storage
 from orchestrator.tracking.owner import describe_owner, own
+from orchestrator.tracking.record import SearchRecord
 from tests.plans import DIGITS
 
 HERE = Cluster(nodes=(Node(name="here", cpus=2, gpus=0),))
@@ -47,7 +52,7 @@ def record(plan: SearchPlan, *, finished: int) -> None:
     book.append(journal.LANE, lane="lane 0", facts={})
     for run in plan.runs[:finished]:
         folder = Path(run.place.folder)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "last.safetensors").write_bytes(b"weights")
         book.append(journal.START, run=run.run_id, lane="lane 0", attempt=1)
         values = {"metrics": {"val/accuracy": 0.5}, "weights_sha256": "ab", "error": ""}
@@ -148,3 +153,109 @@ def test_a_rerun_has_a_name_of_its_own(decide: Decide, tmp_path: Path) -> None:
     assert (again.name, again.number) == ("demo.rerun", 1)
     assert again.runs[0].run_id == "demo.rerun/1/label_smoothing=0.1,seed=0"
     assert again.runs[0].fingerprint == plan.runs[1].fingerprint
+
+
+class Seen(Watch):
+    """Keeps the plans that are shown."""
+
+    def __init__(self) -> None:
+        self.plans: list[SearchPlan] = []
+
+    def planned(self, plan: SearchPlan, network: Any) -> None:  # noqa: ARG002
+        """Keep one."""
+        self.plans.append(plan)
+
+
+class Overtaken(Execution):
+    """A `run` that others overtake between its decision and its lock."""
+
+    others: Callable[[], None]
+
+    def _preview(self, plan: SearchPlan) -> list[tuple[str, str]]:  # noqa: ARG002
+        self.others()
+        return []
+
+
+def overtake(plan: SearchPlan, watch: Watch, others: Callable[[], None]) -> SearchRecord:
+    """Run the spec of a plan, while others do something."""
+    training = Overtaken(
+        load_spec(plan.folder.parents[1] / "spec.yaml"),
+        plan.folder.parents[1],
+        around=Surroundings(inputs=DIGITS),
+        options=RunOptions(),
+        watch=watch,
+    )
+    training.others = others
+    return training.execute(keep=False)
+
+
+@pytest.fixture
+def asked(decide: Decide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchPlan:
+    """A search whose spec is a file, on this machine."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    plan = decide()
+    (tmp_path / "spec.yaml").write_text(plan.spec_text)
+    return plan
+
+
+def test_a_search_that_another_has_finished_meanwhile_is_answered(asked: SearchPlan) -> None:
+    """Nothing is trained twice, and the plan that is shown says so."""
+    record(asked, finished=1)
+    seen = Seen()
+
+    found = overtake(asked, seen, lambda: record(asked, finished=2))
+
+    assert (found.number, found.status) == (1, "finished")
+    assert [plan.missing for plan in seen.plans] == [()]
+
+
+def test_runs_that_another_search_has_finished_meanwhile_are_taken(
+    asked: SearchPlan, decide: Decide
+) -> None:
+    """One began under the number that this one would have had; its runs are linked."""
+    seen = Seen()
+
+    found = overtake(asked, seen, lambda: record(asked, finished=2))
+
+    assert (found.number, found.status) == (2, "finished")
+    assert set(seen.plans[0].done.values()) == {run.run_id for run in asked.runs}
+    assert all(Path(run.place.folder).is_symlink() for run in seen.plans[0].runs)
+    assert not decide().missing
+
+
+def test_a_search_that_became_another_meanwhile_is_left_alone(
+    asked: SearchPlan, decide: Decide
+) -> None:
+    """It was deleted, and its number taken for another question."""
+    record(asked, finished=1)
+
+    def take_number() -> None:
+        shutil.rmtree(asked.folder)
+        record(decide(training={"epochs": 4}), finished=2)
+
+    with pytest.raises(InfeasibleError, match=r"^demo#1 has become another search meanwhile"):
+        overtake(asked, Seen(), take_number)
+
+
+def test_a_number_that_was_begun_just_now_is_not_gone_on_with(
+    decide: Decide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asked for the next number before another took it takes one of his own."""
+    record(decide(training={"epochs": 4}), finished=2)
+    monkeypatch.setattr(storage, "next_number", lambda folder, name: 1)  # noqa: ARG005
+
+    plan = decide()
+
+    assert (plan.number, plan.continues, plan.done) == (1, False, {})
+
+
+def test_resume_takes_what_another_has_finished_meanwhile(asked: SearchPlan) -> None:
+    """As `run` does."""
+    record(asked, finished=1)
+    before, seen = reopen_search("demo", HERE, storage=asked.folder.parents[1]), Seen()
+    record(asked, finished=2)
+
+    found = resume(before, HERE, seen, again=lambda: reopen_folder(asked.folder, HERE))
+
+    assert found.status == "finished"
+    assert [plan.missing for plan in seen.plans] == [()]
