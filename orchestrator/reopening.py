@@ -165,5 +165,5 @@ def _place_again(plan: SearchPlan, cluster: Cluster, *, runs: int) -> LanePlan:
         cpus_per_worker=plan.lanes.cpus_per_worker,
         gpus_per_worker=plan.lanes.gpus_per_worker,
         deterministic=plan.lanes.deterministic,
-        most=max(1, runs),
+        most=max(1, min(runs, plan.max_concurrent or runs)),
     )

@@ -122,6 +122,13 @@ def test_a_moved_storage_goes_on_with_its_own_store(decide: Decide, tmp_path: Pa
         assert len(found.missing) == 1
 
 
+def test_resume_trains_no_more_at_a_time_than_was_asked(decide: Decide, tmp_path: Path) -> None:
+    """Two CPUs and two runs left make one lane where the spec allows no more."""
+    record(decide(search={"max_concurrent": 1}), finished=0)
+
+    assert reopen_search("demo", HERE, storage=tmp_path).lanes.lanes == 1
+
+
 def test_a_linked_run_that_was_deleted_is_trained_again(decide: Decide) -> None:
     """A link that leads nowhere is no result."""
     first = decide()

@@ -100,6 +100,7 @@ def _assemble(
         notes=(*spec.notes, *notes),
         spec_text=spec.text,
         environment=describe_environment(),
+        max_concurrent=keys.search.max_concurrent,
     )
 
 
