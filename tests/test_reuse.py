@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from orchestrator.driving import Watch
-from orchestrator.errors import InfeasibleError
+from orchestrator.errors import InfeasibleError, RecordError
 from orchestrator.execution import Execution, RunOptions, resume
 from orchestrator.inputs import Surroundings
 from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.planning.numbers import Limits
 from orchestrator.planning.search_plan import SearchPlan
-from orchestrator.reopening import plan_again, reopen_folder, reopen_search
+from orchestrator.reopening import move_run, plan_again, reopen_folder, reopen_search
 from orchestrator.reuse import decide_search
 from orchestrator.specs.load import load_spec
 from orchestrator.tracking import journal, storage
@@ -120,6 +120,54 @@ def test_a_moved_storage_goes_on_with_its_own_store(decide: Decide, tmp_path: Pa
     for found in (plan, reopened):
         assert (found.number, found.continues, found.store_uri) == (1, True, store)
         assert len(found.missing) == 1
+
+
+def test_what_lay_in_a_moved_storage_is_found_there(decide: Decide, tmp_path: Path) -> None:
+    """Weights of another run, and the run that one goes on from; what lies outside stays."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    plan = decide(storage=old)
+    paths = {"weights": str(old / "other" / "last.safetensors"), "extends": str(old / "short")}
+    places = (paths, {"weights": str(tmp_path / "mine.safetensors"), "extends": str(old / "x")})
+    runs = [
+        replace(run, place=replace(run.place, **place))
+        for run, place in zip(plan.runs, places, strict=True)
+    ]
+    for path in paths.values():
+        Path(path).mkdir(parents=True)
+    old.rename(new)
+
+    first, second = (move_run(run, new / "demo" / "1").place for run in runs)
+
+    assert first.weights == str(new / "other" / "last.safetensors")
+    assert first.extends == str(new / "short")
+    assert (second.weights, second.extends) == (places[1]["weights"], places[1]["extends"])
+
+
+def test_what_has_changed_since_is_named(decide: Decide, tmp_path: Path) -> None:
+    """The version of timm for its networks, which others do not depend on; else the rule."""
+    plan = decide(model={"architecture": "timm/resnet18"})
+    facts = {"timm": "0.0.1"}
+    old = replace(plan, runs=tuple(replace(run, fingerprint="0") for run in plan.runs))
+    record(replace(old, environment={**plan.environment, **facts}), finished=0)
+    with pytest.raises(
+        RecordError, match=r"other numbers \(timm was 0\.0\.1, is (none|[\d.]+)\);"
+    ):
+        reopen_search("demo", HERE, storage=tmp_path)
+
+    record(replace(old, environment=plan.environment), finished=0)
+    with pytest.raises(RecordError, match=r"\(fingerprints are made in another way now\);"):
+        reopen_search("demo", HERE, storage=tmp_path)
+
+
+def test_own_code_that_is_gone_is_named(decide: Decide, tmp_path: Path) -> None:
+    """Nothing could be imported any more."""
+    plan = decide()
+    places = [replace(run.place, sources="source") for run in plan.runs]
+    runs = [replace(run, place=p) for run, p in zip(plan.runs, places, strict=True)]
+    record(replace(plan, runs=tuple(runs)), finished=1)
+
+    with pytest.raises(RecordError, match=r"own code, .*/demo/1/source, is gone; put it back"):
+        reopen_search("demo", HERE, storage=tmp_path)
 
 
 def test_resume_trains_no_more_at_a_time_than_was_asked(decide: Decide, tmp_path: Path) -> None:
