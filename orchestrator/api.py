@@ -176,7 +176,7 @@ def _try_quickly(
     around: Surroundings,
 ) -> SearchRecord:
     """Train in a folder that goes away, unless a traceback in it is to be read."""
-    from orchestrator.launch.cluster import make_temporary_folder
+    from orchestrator.launch.temporary import keep_folder, make_temporary_folder
 
     folder = make_temporary_folder()
     failed = False
@@ -190,7 +190,9 @@ def _try_quickly(
         ).execute(keep=False)
         failed = any(run.traceback for run in record.runs)
     finally:
-        if not failed:
+        if failed:
+            keep_folder(folder)
+        else:
             shutil.rmtree(folder, ignore_errors=True)
     return record
 

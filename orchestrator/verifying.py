@@ -39,7 +39,8 @@ def verification(
         RecordError: There is no such run.
         TrainingError: A training fails.
     """
-    from orchestrator.launch.cluster import look, make_temporary_folder
+    from orchestrator.launch.cluster import look
+    from orchestrator.launch.temporary import make_temporary_folder
 
     prepare_environment()
     cluster = look()

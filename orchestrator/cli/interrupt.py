@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 from orchestrator.errors import INTERRUPTED
-from orchestrator.launch.cluster import remove_temporary_folders
 from orchestrator.launch.processes import kill_descendants
+from orchestrator.launch.temporary import remove_temporary_folders
 
 _SHOW_CURSOR = b"\x1b[?25h"
 
