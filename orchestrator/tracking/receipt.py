@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.tracking.history import RunState, SearchHistory
-from orchestrator.tracking.writing import writing
+from orchestrator.tracking.writing import write_whole
 
 FILE_NAME: Final = "receipt.json"
 _PASSING: Final = (
@@ -73,12 +73,8 @@ def write_receipt(history: SearchHistory, run_id: str) -> Path:
         InfeasibleError: The disk is full or gone.
     """
     path = Path(history.runs[run_id].plan["place"]["folder"]) / FILE_NAME
-    unfinished = path.with_suffix(".part")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(build_receipt(history, run_id), indent=1, ensure_ascii=False)
-        unfinished.write_text(text + "\n", encoding="utf-8")
-        unfinished.replace(path)
+    text = json.dumps(build_receipt(history, run_id), indent=1, ensure_ascii=False)
+    write_whole(path, text + "\n")
     return path
 
 
