@@ -17,11 +17,12 @@ from orchestrator.reuse import decide_search
 from orchestrator.sources import copy_sources
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.tracking import storage
-from orchestrator.tracking.facts import describe_software, save_changes
-from orchestrator.tracking.history import read_search
+from orchestrator.tracking.facts import describe_software
+from orchestrator.tracking.history import SearchHistory, read_search
 from orchestrator.tracking.owner import own
 from orchestrator.tracking.record import SearchRecord
 from orchestrator.tracking.store import check_store
+from orchestrator.tracking.working_copy import save_changes
 from orchestrator.tracking.writing import writing
 
 
@@ -113,7 +114,7 @@ class Execution:
                 cluster,
                 self._watch,
                 here=self._options.in_process,
-                facts={**describe_software(folder), **save_changes(folder, plan.folder)},
+                facts=_describe_facts(folder, plan.folder),
             )
             return drive.train(keep=keep)
 
@@ -162,9 +163,22 @@ def resume(
         if is_answered(plan):
             return show_record(plan, watch)
         watch.planned(plan, [])
-        folder = plan.folder
-        facts = {**describe_software(folder), **save_changes(folder, folder)}
+        facts = _describe_facts(find_working_copy(plan.folder), plan.folder)
         return Drive(plan, cluster, watch, here=False, facts=facts).train(keep=True)
+
+
+def _describe_facts(folder: Path | None, search: Path) -> dict[str, str]:
+    """What is known of the software and of the working copy in a folder, kept with a search."""
+    changes = save_changes(folder, search, storage=search.parents[1])
+    return {**describe_software(folder), **changes}
+
+
+def find_working_copy(search: Path) -> Path:
+    """The working copy that a search began with, where it is still there."""
+    history = SearchHistory(search)
+    history.follow()
+    root = Path(history.facts.get("git.root") or search)
+    return root if root.is_dir() else search
 
 
 @contextmanager

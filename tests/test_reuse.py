@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.driving import Watch
 from orchestrator.errors import InfeasibleError, RecordError
-from orchestrator.execution import Execution, RunOptions, resume
+from orchestrator.execution import Execution, RunOptions, find_working_copy, resume
 from orchestrator.inputs import Surroundings
 from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.planning.numbers import Limits
@@ -45,10 +45,10 @@ def decide(tmp_path: Path) -> Decide:
     return make
 
 
-def record(plan: SearchPlan, *, finished: int) -> None:
+def record(plan: SearchPlan, *, finished: int, **facts: str) -> None:
     """What a driver leaves of a search of which so many runs have finished."""
     book = journal.Journal(plan.folder)
-    book.append(journal.SEARCH, plan=plan.to_json(), owner=describe_owner(), facts={})
+    book.append(journal.SEARCH, plan=plan.to_json(), owner=describe_owner(), facts=facts)
     book.append(journal.LANE, lane="lane 0", facts={})
     for run in plan.runs[:finished]:
         folder = Path(run.place.folder)
@@ -314,3 +314,12 @@ def test_resume_takes_what_another_has_finished_meanwhile(asked: SearchPlan) -> 
 
     assert found.status == "finished"
     assert [plan.missing for plan in seen.plans] == [()]
+
+
+def test_resume_names_the_working_copy_of_run(asked: SearchPlan, tmp_path: Path) -> None:
+    """The storage may lie in another one, or in none; one that is gone names nothing."""
+    record(asked, finished=1, **{"git.root": str(tmp_path)})
+    assert find_working_copy(asked.folder) == tmp_path
+
+    record(asked, finished=1, **{"git.root": str(tmp_path / "gone")})
+    assert find_working_copy(asked.folder) == asked.folder

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from orchestrator.errors import RecordError
 from orchestrator.tracking import journal
+from orchestrator.tracking.attempts import describe_attempt, word_changes
 from orchestrator.tracking.record import RunRecord, RunStatus, SearchRecord, Setting
 
 _SHARED_FACTS: Final = ("torch", "cuda", "cudnn")
@@ -33,7 +34,7 @@ class RunState:
     """Every epoch's first report, whichever attempt made it, and its time: what may be written
     where nothing can be taken back."""
     attempts: list[Mapping[str, Any]] = field(default_factory=list)
-    """Every beginning: number, time, and what is known of the workers that trained it."""
+    """Every beginning, as `describe_attempt` has it."""
     notes: list[Mapping[str, Any]] = field(default_factory=list)
     """What else was said of the run, such as where it went on from."""
     ending: Mapping[str, Any] = field(default_factory=dict)
@@ -84,7 +85,10 @@ class RunState:
             weights_sha256=self.ending.get("weights_sha256", ""),
             error=self.ending.get("error", ""),
             traceback=self.ending.get("traceback", ""),
-            notes=tuple(text for note in self.notes for text in _word_note(note)),
+            notes=(
+                *(text for note in self.notes for text in _word_note(note)),
+                *word_changes(self.attempts),
+            ),
         )
 
 
@@ -115,7 +119,10 @@ class SearchHistory:
         self._reader = journal.JournalReader(folder)
 
     def facts_of(self, run: RunState) -> Mapping[str, Any]:
-        """What is known of the software and the machine that trained a run."""
+        """What is known of the software and the machine that trained a run, at last."""
+        if run.attempts:
+            facts: Mapping[str, Any] = run.attempts[-1]["facts"]
+            return facts
         return {**self.facts, **self.lane_facts.get(run.lane, {})}
 
     def follow(self) -> list[journal.Entry]:
@@ -171,9 +178,14 @@ class SearchHistory:
             run.status, run.lane, run.attempt = "running", entry["lane"], entry["attempt"]
             run.started = run.started or entry["t"]
             run.history, run.times = [], []
-            workers = self.lane_facts.get(run.lane, {}).get("workers", [])
             run.attempts.append(
-                {"attempt": run.attempt, "started": entry["t"], "workers": workers}
+                describe_attempt(
+                    run.attempt,
+                    entry["t"],
+                    plan=self.plan,
+                    facts=self.facts,
+                    lane=self.lane_facts.get(run.lane, {}),
+                )
             )
             self.lanes[entry["lane"]] = entry["run"]
         elif kind == journal.EPOCH:
