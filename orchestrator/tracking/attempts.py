@@ -4,13 +4,14 @@ Sums of floats differ between kinds of devices and versions: a run that went on 
 have other last digits than one that never stopped, and whoever compares them must be told.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
 from orchestrator.tracking.facts import PACKAGES
 
 Attempt = Mapping[str, Any]
+Note = Mapping[str, Any]
 
 _SOFTWARE: Final = ("python", *PACKAGES, "cuda", "cudnn")
 _WORKING_COPY: Final = ("git.commit", "git.diff_sha256")
@@ -75,6 +76,28 @@ def word_changes(attempts: Sequence[Attempt]) -> Iterator[str]:
         ]
         if changed:
             yield f"attempt {number} went on under other conditions: {'; '.join(changed)}"
+
+
+def word_notes(notes: Iterable[Note], attempts: Sequence[Attempt]) -> Iterator[str]:
+    """What a user must hear of a run: nothing of what went as it should."""
+    for note in notes:
+        if note["note"] == "resumed":
+            went_on = note["checkpoint"] or "the beginning"
+            for path in note["damaged"]:
+                yield f"{path} is damaged; went on from {went_on}"
+        elif note["note"] == "parts":
+            parts = f"{note['parts']} parts"
+            yield f"batches were cut into {parts}; batch normalisation sees one part at a time"
+    yield from word_changes(attempts)
+
+
+def find_reused(notes: Sequence[Note], attempts: Sequence[Attempt]) -> str:
+    """The run whose results were taken, where none of its own came after; else empty."""
+    taken = [note for note in notes if note["note"] == "reused"]
+    if not taken or (attempts and attempts[-1]["started"] > taken[-1]["t"]):
+        return ""
+    run_id: str = taken[-1]["run_id"]
+    return run_id
 
 
 def _list_others(attempt: Attempt, last: Attempt) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from orchestrator.errors import RecordError
 from orchestrator.tracking import journal
-from orchestrator.tracking.attempts import describe_attempt, word_changes
+from orchestrator.tracking.attempts import describe_attempt, find_reused, word_notes
 from orchestrator.tracking.record import RunRecord, RunStatus, SearchRecord, Setting
 
 _SHARED_FACTS: Final = ("torch", "cuda", "cudnn")
@@ -57,6 +57,11 @@ class RunState:
         epochs: int = self.plan["numbers"]["training"]["epochs"]
         return epochs
 
+    @property
+    def reused(self) -> str:
+        """The run that trained what this one has; empty where it was trained itself."""
+        return find_reused(self.notes, self.attempts)
+
     def take_report(self, when: float, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add one epoch of the present attempt."""
         self.history.append({"epoch": epoch, **metrics})
@@ -85,10 +90,8 @@ class RunState:
             weights_sha256=self.ending.get("weights_sha256", ""),
             error=self.ending.get("error", ""),
             traceback=self.ending.get("traceback", ""),
-            notes=(
-                *(text for note in self.notes for text in _word_note(note)),
-                *word_changes(self.attempts),
-            ),
+            notes=tuple(word_notes(self.notes, self.attempts)),
+            reused=self.reused,
         )
 
 
@@ -216,17 +219,6 @@ class SearchHistory:
         if not is_done:
             known.plan, known.status, known.ending = plan, "waiting", {}
         return known
-
-
-def _word_note(note: Mapping[str, Any]) -> list[str]:
-    """What a user must hear of a note: nothing of what went as it should."""
-    if note["note"] == "resumed":
-        went_on = note["checkpoint"] or "the beginning"
-        return [f"{path} is damaged; went on from {went_on}" for path in note["damaged"]]
-    if note["note"] == "parts":
-        parts = f"{note['parts']} parts"
-        return [f"batches were cut into {parts}; batch normalisation sees one part at a time"]
-    return []
 
 
 def _word_limits(plan: Mapping[str, Any]) -> str:
