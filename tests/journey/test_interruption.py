@@ -63,10 +63,12 @@ def test_a_second_ctrl_c_ends_at_once(start: Start, small_spec: str, storage: Pa
 
     interrupt(process)
     os.kill(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
 
     assert process.returncode == 130
     assert processes_of(str(storage)) == []
+    assert err.splitlines()[-1].startswith("ended at once; go on with: ")
+    assert "resume small#1" in err
 
 
 def _commands(driver: int) -> list[bytes]:
