@@ -20,7 +20,7 @@ from orchestrator.launch.environment import prepare_environment
 from orchestrator.planning.numbers import Limits
 from orchestrator.previews import preview_runs
 from orchestrator.recorded.runs import choose_best_run
-from orchestrator.reopening import reopen_search
+from orchestrator.reopening import reopen_folder, reopen_search
 from orchestrator.reuse import decide_search
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.specs.load import load_spec
@@ -164,7 +164,9 @@ def resume(
     close_orphans(folder)
     cluster = look()
     plan = reopen_search(label, cluster, storage=folder)
-    return execution.resume(plan, cluster, watch or Watch())
+    return execution.resume(
+        plan, cluster, watch or Watch(), again=lambda: reopen_folder(plan.folder, cluster)
+    )
 
 
 def _try_quickly(
@@ -174,7 +176,7 @@ def _try_quickly(
     around: Surroundings,
 ) -> SearchRecord:
     """Train in a folder that goes away, unless a traceback in it is to be read."""
-    from orchestrator.launch.cluster import make_temporary_folder
+    from orchestrator.launch.temporary import keep_folder, make_temporary_folder
 
     folder = make_temporary_folder()
     failed = False
@@ -188,7 +190,9 @@ def _try_quickly(
         ).execute(keep=False)
         failed = any(run.traceback for run in record.runs)
     finally:
-        if not failed:
+        if failed:
+            keep_folder(folder)
+        else:
             shutil.rmtree(folder, ignore_errors=True)
     return record
 

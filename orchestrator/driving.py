@@ -1,11 +1,9 @@
 """What happens to a plan: journal, lanes, answer, MLflow; and who may look on."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
-from uuid import uuid4
 
 from orchestrator.errors import InfeasibleError, LostRayError
 from orchestrator.planning.cluster import Cluster
@@ -13,6 +11,7 @@ from orchestrator.planning.search_plan import RERUN, SearchPlan
 from orchestrator.tracking import journal
 from orchestrator.tracking.finished import FinishedRuns
 from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.links import link_run, unlink_lost
 from orchestrator.tracking.metrics_file import append_metrics
 from orchestrator.tracking.mlflow_ids import mark_incomplete
 from orchestrator.tracking.owner import describe_owner
@@ -92,10 +91,7 @@ class Drive:
     def train(self, *, keep: bool) -> SearchRecord:
         """Train, answer, and write what is left to MLflow; as `Execution.execute`."""
         for run in self._plan.missing:
-            folder = Path(run.place.folder)
-            if folder.is_symlink() and not folder.exists():
-                # It led to a run of another search, which was deleted since.
-                folder.unlink()
+            unlink_lost(Path(run.place.folder))
         for run_id, source in self._plan.done.items():
             if source != run_id:
                 self._take_over(run_id)
@@ -137,11 +133,7 @@ class Drive:
         same = self._finished.find(run.fingerprint)
         if same is None:
             raise InfeasibleError(f"{self._plan.done[run_id]} is gone; run it again")
-        link = Path(run.place.folder)
-        with writing(link):
-            if link.is_symlink() or link.exists():
-                _move_aside(link)
-            link.symlink_to(os.path.relpath(same.folder.resolve(), link.parent.resolve()))
+        link_run(Path(run.place.folder), same.folder)
         self._book.append(
             journal.NOTE,
             run=run_id,
@@ -234,11 +226,6 @@ class Drive:
 def _tick_once(tick: Callable[[], None]) -> bool:
     tick()
     return True
-
-
-def _move_aside(folder: Path) -> None:
-    """Keep what an interrupted attempt has left where a link shall be."""
-    folder.rename(folder.with_name(f"{folder.name}.before-{uuid4().hex[:8]}"))
 
 
 def _finish(replay: ReplayThread | None, patience_s: float) -> str:

@@ -1,5 +1,7 @@
 """One `run`, from its spec to its record: the stages in their order, and how each may end."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +17,12 @@ from orchestrator.reuse import decide_search
 from orchestrator.sources import copy_sources
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.tracking import storage
-from orchestrator.tracking.facts import describe_software, save_changes
-from orchestrator.tracking.history import read_search
+from orchestrator.tracking.facts import describe_software
+from orchestrator.tracking.history import SearchHistory, read_search
 from orchestrator.tracking.owner import own
 from orchestrator.tracking.record import SearchRecord
 from orchestrator.tracking.store import check_store
+from orchestrator.tracking.working_copy import save_changes
 from orchestrator.tracking.writing import writing
 
 
@@ -95,12 +98,14 @@ class Execution:
             if number != plan.number:
                 # Somebody else was quicker.
                 plan = self._decide(cluster, number=number)
-        self._watch.planned(plan, network)
         if is_answered(plan):
-            return show_record(plan, self._watch)
-        with own(plan.folder) as is_ours:
-            if not is_ours:
-                raise InfeasibleError(f"{plan.folder}: another process drives it; wait for it")
+            return show_record(plan, self._watch, network)
+        with owned(plan.folder):
+            # Again: others may have finished runs until the lock was ours.
+            plan = self._decide(cluster, number=plan.number)
+            if is_answered(plan):
+                return show_record(plan, self._watch, network)
+            self._watch.planned(plan, network)
             with writing(plan.folder / SOURCES):
                 copy_sources(self._around.sources, plan.folder / SOURCES)
             folder = self._source_folder()
@@ -109,7 +114,7 @@ class Execution:
                 cluster,
                 self._watch,
                 here=self._options.in_process,
-                facts={**describe_software(folder), **save_changes(folder, plan.folder)},
+                facts=_describe_facts(folder, plan.folder),
             )
             return drive.train(keep=keep)
 
@@ -139,24 +144,54 @@ class Execution:
         return file.absolute().parent if file.is_file() else None
 
 
-def resume(plan: SearchPlan, cluster: Cluster, watch: Watch) -> SearchRecord:
-    """Go on with a recorded search; arguments and errors as for `Execution`.
+def resume(
+    plan: SearchPlan, cluster: Cluster, watch: Watch, *, again: Callable[[], SearchPlan]
+) -> SearchRecord:
+    """Go on with a recorded search; errors as for `Execution`.
 
     Args:
         plan: What was recorded, with what of it is done.
         cluster: What the machines offer.
         watch: Looks on.
+        again: The same plan, decided anew once nobody else can drive the search.
     """
     check_store(plan.store_uri)
-    watch.planned(plan, [])
     if is_answered(plan):
         return show_record(plan, watch)
-    with own(plan.folder) as is_ours:
-        if not is_ours:
-            raise InfeasibleError(f"{plan.folder}: another process drives it; wait for it")
-        folder = plan.folder
-        facts = {**describe_software(folder), **save_changes(folder, folder)}
+    with owned(plan.folder):
+        plan = again()
+        if is_answered(plan):
+            return show_record(plan, watch)
+        watch.planned(plan, [])
+        facts = _describe_facts(find_working_copy(plan.folder), plan.folder)
         return Drive(plan, cluster, watch, here=False, facts=facts).train(keep=True)
+
+
+def _describe_facts(folder: Path | None, search: Path) -> dict[str, str]:
+    """What is known of the software and of the working copy in a folder, kept with a search."""
+    changes = save_changes(folder, search, storage=search.parents[1])
+    return {**describe_software(folder), **changes}
+
+
+def find_working_copy(search: Path) -> Path:
+    """The working copy that a search began with, where it is still there."""
+    history = SearchHistory(search)
+    history.follow()
+    root = Path(history.facts.get("git.root") or search)
+    return root if root.is_dir() else search
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Hold the lock of a search.
+
+    Raises:
+        InfeasibleError: Somebody else holds it, or the disk is full or gone.
+    """
+    with own(folder) as is_ours:
+        if not is_ours:
+            raise InfeasibleError(f"{folder}: another process drives it; wait for it")
+        yield
 
 
 def is_answered(plan: SearchPlan) -> bool:
@@ -166,10 +201,13 @@ def is_answered(plan: SearchPlan) -> bool:
     return read_search(plan.folder).status == "finished"
 
 
-def show_record(plan: SearchPlan, watch: Watch) -> SearchRecord:
+def show_record(
+    plan: SearchPlan, watch: Watch, network: Sequence[tuple[str, str]] = ()
+) -> SearchRecord:
     """Answer from the records."""
     from orchestrator.comparison.summary import summarize_search
 
+    watch.planned(plan, network)
     record = read_search(plan.folder)
     watch.answered(record, summarize_search(record))
     watch.ended(record, kept=True, mlflow_error="")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.errors import RecordError
 from orchestrator.planning.cluster import Cluster
-from orchestrator.planning.fingerprint import describe_environment, fingerprint_run
+from orchestrator.planning.fingerprint import environment_of, fingerprint_run
 from orchestrator.planning.placement import LanePlan, place_lanes
 from orchestrator.planning.resolve import SOURCES, default_store, describe_cluster
 from orchestrator.planning.run_plan import RunPlan
@@ -33,14 +33,20 @@ def reopen_search(label: str, cluster: Cluster, *, storage: Path) -> SearchPlan:
         InfeasibleError: The machines are too few.
     """
     folder = places.find_search(storage, label)
-    history = SearchHistory(folder)
-    history.follow()
     if is_owned(folder):
         raise RecordError(f"{label}: a process drives it at this moment; wait for it")
+    return reopen_folder(folder, cluster)
+
+
+def reopen_folder(folder: Path, cluster: Cluster) -> SearchPlan:
+    """The plan of the search in a folder, whoever drives it; errors as for `reopen_search`."""
+    history = SearchHistory(folder)
+    history.follow()
     plan = move_to(read_plan(history), folder)
-    marked = mark_done(plan, storage)
+    marked = mark_done(plan, folder.parents[1])
     for run in marked.missing:
         check_fingerprint(run, history)
+        check_sources(run)
     lanes = _place_again(plan, cluster, runs=len(marked.missing))
     # The recorded notes are there already.
     notes = tuple(dict.fromkeys(marked.notes))
@@ -71,15 +77,31 @@ def read_plan(history: SearchHistory) -> SearchPlan:
 
 def move_to(plan: SearchPlan, folder: Path) -> SearchPlan:
     """The plan with its paths where they are now: the storage may have been moved."""
-    runs = []
-    for run in plan.runs:
-        name = run.run_id.rpartition("/")[2]
-        sources = str(folder / SOURCES) if run.place.sources else ""
-        place = replace(run.place, folder=str(folder / name), sources=sources)
-        runs.append(replace(run, place=place))
+    runs = tuple(move_run(run, folder) for run in plan.runs)
     is_usual = plan.store_uri == default_store(plan.folder)
     store = default_store(folder) if is_usual else plan.store_uri
-    return replace(plan, folder=folder, runs=tuple(runs), store_uri=store)
+    return replace(plan, folder=folder, runs=runs, store_uri=store)
+
+
+def move_run(run: RunPlan, folder: Path) -> RunPlan:
+    """The plan of a run of the search in a folder, with its paths where they are now."""
+    before, now = Path(run.place.folder).parents[2], folder.parents[1]
+
+    def move(path: str) -> str:
+        """What lay in the storage lies in it still, unless it was left behind."""
+        if not path or not Path(path).is_relative_to(before):
+            return path
+        moved = now / Path(path).relative_to(before)
+        return str(moved) if moved.exists() else path
+
+    place = replace(
+        run.place,
+        folder=str(folder / run.run_id.rpartition("/")[2]),
+        sources=str(folder / SOURCES) if run.place.sources else "",
+        weights=move(run.place.weights),
+        extends=move(run.place.extends),
+    )
+    return replace(run, place=place)
 
 
 def check_fingerprint(run: RunPlan, history: SearchHistory) -> None:
@@ -90,18 +112,34 @@ def check_fingerprint(run: RunPlan, history: SearchHistory) -> None:
     """
     if _fingerprint(run)[0] == run.fingerprint:
         return
-    there, here = history.plan.get("environment", {}), describe_environment()
+    here = environment_of(run.numbers)
+    # timm's version was among the facts alone, once.
+    there = {"timm": history.facts.get("timm"), **history.plan.get("environment", {})}
     changed = [
         f"{name} was {there.get(name) or 'none'}, is {here[name] or 'none'}"
         if name != "source"
         else "the source that trains has changed"
         for name in here
-        if here[name] != there.get(name)
-    ]
+        if here[name] != (there.get(name) or "")
+    ] or ["fingerprints are made in another way now"]
     raise RecordError(
         f"{run.run_id}: what is left would be other numbers ({'; '.join(changed)}); "
         "`orchestrator run` trains it under the next number"
     )
+
+
+def check_sources(run: RunPlan) -> None:
+    """Refuse to train what cannot be imported any more.
+
+    Raises:
+        RecordError: The copy of the user's own code is gone.
+    """
+    folder = run.place.sources
+    if folder and not Path(folder).is_dir():
+        raise RecordError(
+            f"{run.run_id}: its copy of the user's own code, {folder}, is gone; put it back, "
+            "or train the experiment anew with `orchestrator run`"
+        )
 
 
 def _fingerprint(run: RunPlan) -> tuple[str, str]:
@@ -124,11 +162,12 @@ def plan_again(run: RunPlan, search: Path, cluster: Cluster, *, storage: Path) -
         storage: Folder of all experiments.
 
     Raises:
-        RecordError: Another version recorded it.
+        RecordError: Another version recorded it, or the code that it ran is gone.
         InfeasibleError: The machines are too few, or the storage cannot be written.
     """
     plan = read_plan_of(search)
     lanes = _place_again(plan, cluster, runs=1)
+    check_sources(run)
     # The experiment's own name goes on to mean its own searches.
     again_name = f"{plan.name.removesuffix(RERUN)}{RERUN}"
     folder = storage / again_name / str(places.claim_number(storage, again_name))
@@ -148,7 +187,7 @@ def plan_again(run: RunPlan, search: Path, cluster: Cluster, *, storage: Path) -
         seeds=(run.numbers.seed,),
         lanes=lanes,
         cluster_text=describe_cluster(cluster),
-        environment=describe_environment(),
+        environment=environment_of(run.numbers),
     )
 
 
@@ -160,5 +199,5 @@ def _place_again(plan: SearchPlan, cluster: Cluster, *, runs: int) -> LanePlan:
         cpus_per_worker=plan.lanes.cpus_per_worker,
         gpus_per_worker=plan.lanes.gpus_per_worker,
         deterministic=plan.lanes.deterministic,
-        most=max(1, runs),
+        most=max(1, min(runs, plan.max_concurrent or runs)),
     )

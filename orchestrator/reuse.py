@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from orchestrator.errors import InfeasibleError
 from orchestrator.planning.checkpoints import is_open_ended
 from orchestrator.planning.cluster import Cluster, word_count
 from orchestrator.planning.facts import Inputs
@@ -63,7 +64,7 @@ def decide_search(  # noqa: PLR0913  keywords
 
     Raises:
         SpecError: Some setting is refused.
-        InfeasibleError: The machines are too few.
+        InfeasibleError: The machines are too few, or the number means another search.
     """
 
     def resolve(number: int) -> SearchPlan:
@@ -76,8 +77,21 @@ def decide_search(  # noqa: PLR0913  keywords
         return plan
     same = find_same_search(plan, storage) if number is None else None
     marked = mark_done(plan if same is None else resolve(same), storage)
+    if marked.continues and same is None:
+        marked = _check_number(marked, is_known=number is not None)
     notes = () if marked.continues else _latest_notes(marked, storage)
     return replace(marked, notes=(*marked.notes, *notes, *_twin_notes(marked)))
+
+
+def _check_number(plan: SearchPlan, *, is_known: bool) -> SearchPlan:
+    """Let nobody go on with a search of another question, begun under a number just now."""
+    if not is_known:
+        # A number that is claimed after this will be another.
+        return replace(plan, continues=False)
+    if not _asks_the_same(plan.to_json(), _read(plan.folder).plan):
+        label = f"{plan.name}#{plan.number}"
+        raise InfeasibleError(f"{label} has become another search meanwhile; run it again")
+    return plan
 
 
 def find_same_search(plan: SearchPlan, storage: Path) -> int | None:
@@ -142,9 +156,7 @@ def mark_done(plan: SearchPlan, storage: Path) -> SearchPlan:
     finished = FinishedRuns(storage)
     done: dict[str, str] = {}
     for run in plan.runs:
-        own = history.runs.get(run.run_id)
-        is_there = (Path(run.place.folder) / "last.safetensors").exists()
-        if own is not None and own.status == "finished" and is_there:
+        if _has_finished(run, history):
             done[run.run_id] = run.run_id
         elif (same := finished.find(run.fingerprint)) is not None:
             done[run.run_id] = same.run_id
@@ -163,6 +175,17 @@ def mark_done(plan: SearchPlan, storage: Path) -> SearchPlan:
         continues=bool(history.plan),
         lanes=replace(plan.lanes, lanes=min(plan.lanes.lanes, max(1, missing))),
         notes=(*plan.notes, *_cost_notes(plan, longer)),
+    )
+
+
+def _has_finished(run: RunPlan, history: SearchHistory) -> bool:
+    """Whether a search has trained a run, to these very numbers."""
+    own = history.runs.get(run.run_id)
+    return (
+        own is not None
+        and own.status == "finished"
+        and own.plan.get("fingerprint") == run.fingerprint
+        and (Path(run.place.folder) / "last.safetensors").exists()
     )
 
 

@@ -4,17 +4,18 @@ A few steps are trained again and again, each time in another way that must chan
 every tensor is compared after every step.
 """
 
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from orchestrator.errors import TrainingError
-from orchestrator.launch.environment import WORKER_SETTINGS
+from orchestrator.launch.programs import (
+    CrashedError,
+    Program,
+    begin_program,
+    wait_for_programs,
+)
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.run_plan import Assignment, CheckpointPlan, Numbers, RunPlan
 from orchestrator.planning.search_plan import SearchPlan
@@ -26,7 +27,6 @@ SHARED_STEPS: Final = 10
 """That one worker takes, and two."""
 _BREAK: Final = 2
 """Steps before the interruption: in the middle of an epoch."""
-_PACKAGE: Final = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,30 +60,31 @@ class Verification:
         other = 0 if there else 2
         return {
             "trained again in another process": self._train_again,
-            f"interrupted after step {_BREAK} and resumed": self._interrupt,
-            f"{other} loader processes, {there}": lambda: self._change_loaders(other),
+            f"interrupted after step {_BREAK} and resumed": _broken_if_crashed(self._interrupt),
+            f"{other} loader processes, {there}": _broken_if_crashed(
+                lambda: self._change_loaders(other)
+            ),
             "a warm lane, a cold process": self._use_lane,
             "run --in-process, a lane": self._stay_here,
-            f"2 workers, 1: {SHARED_STEPS} steps in float64": self._share,
+            f"2 workers, 1: {SHARED_STEPS} steps in float64": _broken_if_crashed(self._share),
         }
 
     def _train_again(self) -> Check:
-        both = [self._begin_cold(name) for name in ("cold", "again")]
-        for process in both:
-            _wait(process)
+        wait_for_programs([self._begin_cold(name) for name in ("cold", "again")])
         return self._compare("again")
 
     def _interrupt(self) -> Check:
         often = CheckpointPlan(
             every_epochs=0, every_steps=None, keep_last=2, keep_best=0, keep_final=False
         )
-        said = _wait(self._begin_cold("resumed", stop_after=_BREAK, checkpoint=often))
+        first = self._begin_cold("resumed", stop_after=_BREAK, checkpoint=often)
+        (said,) = wait_for_programs([first])
         assert '"stopped"' in said, said
-        _wait(self._begin_cold("resumed", checkpoint=often))
+        wait_for_programs([self._begin_cold("resumed", checkpoint=often)])
         return self._compare("resumed")
 
     def _change_loaders(self, number: int) -> Check:
-        _wait(self._begin_cold("loaders", loader_workers=number))
+        wait_for_programs([self._begin_cold("loaders", loader_workers=number)])
         return self._compare("loaders")
 
     def _use_lane(self) -> Check:
@@ -135,7 +136,7 @@ class Verification:
             out.mkdir()
             plan = replace(self._run, numbers=replace(numbers, world_size=count))
             processes += [
-                _begin(
+                begin_program(
                     "equivalence",
                     describe_steps(
                         plan, steps=SHARED_STEPS, rank=rank, world_size=count, out=out
@@ -144,8 +145,9 @@ class Verification:
                 for rank in range(count)
             ]
         try:
-            for process in processes:
-                _wait(process)
+            wait_for_programs(processes)
+        except CrashedError:
+            raise
         except TrainingError as error:
             # Such as a normalisation that cannot share its statistics.
             return Check(verdict="not tried", detail=str(error))
@@ -173,13 +175,13 @@ class Verification:
 
     def _begin_cold(
         self, name: str, *, stop_after: int | None = None, **place: object
-    ) -> "subprocess.Popen[str]":
+    ) -> Program:
         from orchestrator.training.trial import describe_trial
 
         run = self._place(self._run, name)
         run = replace(run, place=replace(run.place, **place))  # type: ignore[arg-type]
         assignment = Assignment(plan=run, attempt=1)
-        return _begin("trial", describe_trial(assignment, stop_after=stop_after))
+        return begin_program("trial", describe_trial(assignment, stop_after=stop_after))
 
     def _place(self, run: RunPlan, name: str) -> RunPlan:
         """The run in a folder of its own, which leaves a trace."""
@@ -210,27 +212,13 @@ def shorten(run: RunPlan) -> RunPlan:
     return replace(run, numbers=short)
 
 
-def _begin(module: str, argument: str) -> "subprocess.Popen[str]":
-    """Start a program of ours that knows torch alone."""
-    path = os.pathsep.join(filter(None, [str(_PACKAGE), os.environ.get("PYTHONPATH", "")]))
-    return subprocess.Popen(
-        [sys.executable, "-m", f"orchestrator.training.{module}", argument],
-        env={**os.environ, **WORKER_SETTINGS, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def _broken_if_crashed(check: Callable[[], Check]) -> Callable[[], Check]:
+    """A promise is broken, too, where what shall give the same numbers gives none."""
 
+    def tried() -> Check:
+        try:
+            return check()
+        except CrashedError as error:
+            return Check(verdict="broken", detail=str(error))
 
-def _wait(process: "subprocess.Popen[str]") -> str:
-    """What a program printed.
-
-    Raises:
-        TrainingError: It failed; its last line.
-    """
-    out, err = process.communicate()
-    if process.returncode:
-        lines = [line for line in err.splitlines() if line.strip()]
-        last = lines[-1] if lines else f"ended with status {process.returncode}"
-        raise TrainingError(re.sub(r"^orchestrator\.\S+Error: ", "", last))
-    return out
+    return tried

@@ -6,14 +6,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.errors import SpecError
+from orchestrator.errors import RecordError, SpecError
 from orchestrator.inputs import read_surroundings
 from orchestrator.launch.environment import prepare_environment
 from orchestrator.planning.numbers import Limits
 from orchestrator.previews import preview_runs
-from orchestrator.recorded.runs import choose_best_run, find_recorded
+from orchestrator.recorded.runs import RecordedRun, choose_best_run, find_recorded
 from orchestrator.reopening import read_plan_of
 from orchestrator.reuse import decide_search
+from orchestrator.specs.files import suggest_file
 from orchestrator.specs.load import load_spec
 from orchestrator.tracking import storage
 from orchestrator.tracking.lookup import FoundRun, find_run
@@ -39,7 +40,8 @@ def verification(
         RecordError: There is no such run.
         TrainingError: A training fails.
     """
-    from orchestrator.launch.cluster import look, make_temporary_folder
+    from orchestrator.launch.cluster import look
+    from orchestrator.launch.temporary import make_temporary_folder
 
     prepare_environment()
     cluster = look()
@@ -56,7 +58,7 @@ def verification(
     else:
         if overrides:
             raise SpecError(["overrides belong to a file, not to a recorded run"])
-        recorded = find_recorded(source, storage_path=storage_path)
+        recorded = _find_recorded(source, storage_path)
         planned, run = read_plan_of(recorded.found.search.folder), recorded.plan
     folder = make_temporary_folder()
     try:
@@ -64,6 +66,15 @@ def verification(
         yield run.run_id, Verification(plan, cluster, folder).checks()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _find_recorded(source: str, storage_path: str | None) -> RecordedRun:
+    """As `find_recorded`; a file may have been meant, too."""
+    try:
+        return find_recorded(source, storage_path=storage_path)
+    except RecordError as error:
+        near = suggest_file(Path.cwd() / source)
+        raise RecordError(f"{source}: no such file{near}\nnor a run: {error}") from error
 
 
 def _find(folder: Path, name: str) -> FoundRun:

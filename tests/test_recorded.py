@@ -17,6 +17,7 @@ from orchestrator.errors import RecordError, SpecError, TrainingError
 from orchestrator.recorded.evaluation import PARTS, evaluate
 from orchestrator.recorded.features import FeatureOptions, extract_features
 from orchestrator.recorded.probing import probe_features
+from orchestrator.recorded.rerun import rerun
 from orchestrator.recorded.runs import find_recorded
 from orchestrator.tracking import journal
 from orchestrator.tracking.record import SearchRecord
@@ -195,6 +196,17 @@ def test_own_code_is_the_code_that_was_trained(own: Path) -> None:
     assert evaluation.differences == {}
     assert evaluation.rescored.classes == ("left", "right")
     assert sys.modules["mine"] is before
+
+
+def test_own_code_that_is_gone_is_named_before_a_number_is_claimed(own: Path) -> None:
+    """In one line."""
+    storage = f"{own.parent}/runs"
+    shutil.rmtree(f"{storage}/own/1/source")
+
+    with pytest.raises(RecordError, match=r"^own/1/seed=0: its copy of .*/source, is gone; "):
+        rerun("own@best", storage_path=storage)
+
+    assert not Path(storage, "own.rerun").exists()
 
 
 def test_own_data_without_a_test_part_says_so(own: Path) -> None:

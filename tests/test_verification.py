@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from orchestrator.errors import RecordError
 from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.training.equivalence import TOLERANCE, largest_difference
 from orchestrator.verification import Check, Verification
@@ -34,6 +35,25 @@ class Counting(Plain):
 
     def forward(self, images):
         return super().forward(images) * (1 + 0.01 * len(images) * self.training)
+
+class OwnNorm(nn.BatchNorm1d):
+    def forward(self, values):
+        return 2 * super().forward(values)
+
+class Apart(nn.Sequential):
+    def __init__(self, num_classes):
+        super().__init__(nn.Flatten(), OwnNorm(64), nn.Linear(64, num_classes))
+
+class Lonely(Plain):
+    '''Cannot stand the company of another worker, and says so at length.'''
+
+    def forward(self, images):
+        from torch import distributed
+        alone = not distributed.is_initialized() or distributed.get_rank() == 0
+        if not alone and self.training and torch.is_grad_enabled():
+            print("too many of us\\n" * 10_000)
+            raise RuntimeError("rank 1 is not alone")
+        return super().forward(images)
 """
 
 
@@ -87,6 +107,32 @@ def test_what_depends_on_the_share_of_a_worker_is_found(checks_of: Any) -> None:
 
     assert found.verdict == "broken"
     assert found.detail.startswith("step 1: 1.weight by ")
+
+
+def test_a_worker_that_crashes_breaks_the_promise(checks_of: Any) -> None:
+    """With its own error, not with that of the one that waits for it; its output is read."""
+    with verification(checks_of("Lonely")) as (_, checks):
+        (found,) = try_all(checks, "2 workers")
+
+    assert (found.verdict, found.detail) == ("broken", "RuntimeError: rank 1 is not alone")
+
+
+def test_what_workers_cannot_share_is_not_tried(checks_of: Any) -> None:
+    """A normalisation that refuses to share its statistics is no broken promise."""
+    with verification(checks_of("Apart")) as (_, checks):
+        (found,) = try_all(checks, "2 workers")
+
+    assert found.verdict == "not tried"
+    assert found.detail.startswith("model.sync_batch_norm: 1 is a OwnNorm, whose forward")
+
+
+def test_neither_file_nor_run(checks_of: Any) -> None:
+    """A file may have been meant as well as a run: both are denied, with a file like it."""
+    checks_of("Plain")
+
+    message = r"^spec: no such file; did you mean 'spec\.yaml'\?\nnor a run: 'spec': no run"
+    with pytest.raises(RecordError, match=message), verification("spec"):
+        pass
 
 
 def test_a_lane_on_another_machine_is_not_tried(tmp_path: Path, checks_of: Any) -> None:

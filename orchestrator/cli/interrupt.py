@@ -3,20 +3,25 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from orchestrator.errors import INTERRUPTED
-from orchestrator.launch.cluster import remove_temporary_folders
 from orchestrator.launch.processes import kill_descendants
+from orchestrator.launch.temporary import remove_temporary_folders
 
 _SHOW_CURSOR = b"\x1b[?25h"
+_STANDARD_ERROR = 2
 
 
 @contextmanager
-def second_interrupt_ends_at_once() -> Iterator[None]:
-    """Let the first SIGINT raise KeyboardInterrupt and the second kill everything below us."""
+def second_interrupt_ends_at_once(last_word: Callable[[], str] = str) -> Iterator[None]:
+    """Let the first SIGINT raise KeyboardInterrupt and the second kill everything below us.
+
+    Args:
+        last_word: What the second one prints, in one line; nothing where it is empty.
+    """
     seen = 0
 
     def on_interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
@@ -29,6 +34,9 @@ def second_interrupt_ends_at_once() -> Iterator[None]:
         if sys.stdout.isatty():
             # The live view hides the cursor and has no time to show it again.
             os.write(sys.stdout.fileno(), _SHOW_CURSOR)
+        if word := last_word():
+            # No buffer and no lock, which whatever was interrupted may hold.
+            os.write(_STANDARD_ERROR, f"{word}\n".encode())
         os._exit(INTERRUPTED)
 
     before = signal.signal(signal.SIGINT, on_interrupt)

@@ -62,9 +62,18 @@ def plain_lines(history: SearchHistory) -> list[str]:
         total = len(history.runs)
         lines.append(
             f"[{count:>{len(str(total))}}/{total}] {word_run(run)}  {outcome}  "
-            f"{run.ending['duration_s']:.1f} s"
+            f"{_word_duration(run, history)}"
         )
     return lines
+
+
+def _word_duration(run: RunState, history: SearchHistory) -> str:
+    """How long it took; of what was not trained now, where it is from."""
+    if run.reused:
+        return f"reused, of {'#'.join(run.reused.split('/')[:2])}"
+    if run.ended < history.started:
+        return "done before"
+    return f"{run.ending['duration_s']:.1f} s"
 
 
 def word_run(run: RunState) -> str:

@@ -36,7 +36,7 @@ def command(run: str, check: bool, storage: str | None) -> int:
     """
     from orchestrator.recorded.rerun import rerun
 
-    with second_interrupt_ends_at_once(), closing(Screen()) as screen:
+    with closing(Screen()) as screen, second_interrupt_ends_at_once(screen.word_going_on):
         found = rerun(run, storage_path=storage, watch=screen)
     status = exit_status(found.search)
     if status or not check:

@@ -24,6 +24,6 @@ def command(name: str, storage: str | None) -> int:
     Example:
       orchestrator resume digits-label-smoothing
     """
-    with second_interrupt_ends_at_once(), closing(Screen()) as screen:
+    with closing(Screen()) as screen, second_interrupt_ends_at_once(screen.word_going_on):
         record = api.resume(name, storage_path=storage, watch=screen)
     return exit_status(record)

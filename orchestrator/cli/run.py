@@ -72,6 +72,6 @@ def command(
     asked = api.RunOptions(
         limits=limits, in_process=in_process, run_number=run_number, fresh=fresh
     )
-    with second_interrupt_ends_at_once(), closing(Screen()) as screen:
+    with closing(Screen()) as screen, second_interrupt_ends_at_once(screen.word_going_on):
         record = api.run(spec, overrides, options=asked, watch=screen)
     return exit_status(record)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import click
@@ -56,11 +57,13 @@ class Screen(Watch):
         self._live: Live | None = None
         self._view = ProgressView()
         self._printed = 0
+        self._plan: SearchPlan | None = None
         self._began = time.monotonic()
 
     @_unread_if_closed()
     def planned(self, plan: SearchPlan, network: Sequence[tuple[str, str]]) -> None:
         """Print the plan and open the live view."""
+        self._plan = plan
         click.echo(describe_plan(plan, network=network, width=terminal_width()))
         click.echo()
         if self._console.is_terminal and plan.missing:
@@ -123,12 +126,20 @@ class Screen(Watch):
                 f"MLflow    not up to date ({mlflow_error}); nothing is lost, the next command "
                 "writes it"
             )
-        command, where = word_command(), _word_storage(record)
+        command, where = word_command(), _word_storage(record.folder)
         click.echo(f"MLflow    {command} ui {record.label}{where}")
         if any(run.status != "finished" for run in record.runs):
             click.echo(f"go on     {command} resume {record.label}{where}")
         click.echo(f"again     {command} compare {record.label}{where}")
         click.echo(f"took      {time.monotonic() - self._began:.0f} s")
+
+    def word_going_on(self) -> str:
+        """How to go on after an end at once; empty where nothing that stays has begun."""
+        plan = self._plan
+        if plan is None or plan.runs[0].numbers.limit_batches is not None:
+            return ""
+        label, where = f"{plan.name}#{plan.number}", _word_storage(plan.folder)
+        return f"ended at once; go on with: {word_command()} resume {label}{where}"
 
     def close(self) -> None:
         """Give the terminal back."""
@@ -137,7 +148,7 @@ class Screen(Watch):
             self._live = None
 
 
-def _word_storage(record: SearchRecord) -> str:
+def _word_storage(search: Path) -> str:
     """The option by which other commands find the record; empty where they need none."""
-    folder = record.folder.parents[1]
+    folder = search.parents[1]
     return "" if folder == find_storage() else f" --storage {shlex.quote(str(folder))}"

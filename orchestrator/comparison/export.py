@@ -38,6 +38,7 @@ def _nest(row: SettingSummary) -> dict[str, Any]:
         "label": row.label,
         "is_baseline": row.is_baseline,
         "scores": {str(seed): score for seed, score in row.scores.items()},
+        "reused": list(row.reused),
         "unfinished": dict(row.unfinished),
         "mean": row.mean,
         "interval": None if row.interval is None else list(row.interval),

@@ -28,6 +28,8 @@ class SettingSummary:
     is_baseline: bool
     scores: Mapping[int, float]
     """Seed to score, in the order of the search's seeds; finished runs alone."""
+    reused: tuple[str, ...]
+    """Searches, `name#number`, that trained some of these for this one; in order, each once."""
     num_seeds: int
     """How many seeds were asked for."""
     unfinished: Mapping[str, int]

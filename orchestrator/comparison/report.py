@@ -10,6 +10,7 @@ from orchestrator.comparison.text import cut_middle, wrap_words
 
 COLORS = {"better": "32", "worse": "31"}
 GAP = "  "
+_REUSED = "*"
 
 _Columns = list[list[str]]
 """Cells by column, the head first in each."""
@@ -30,6 +31,8 @@ def describe_table(summary: SearchSummary, width: int = 100, *, color: bool = Fa
     lines += _draw_table(summary, _fit_columns(summary, width), color=color)
     if any(row.difference_interval for row in summary.rows):
         lines += wrap_words(_word_method(summary), width, first=GAP, rest=GAP)
+    if any(row.reused for row in summary.rows):
+        lines += wrap_words(_word_reused(summary), width, first=GAP, rest=GAP)
     return "\n".join(lines)
 
 
@@ -45,6 +48,11 @@ def _word_method(summary: SearchSummary) -> str:
         return "differences are paired by seed"
     together = "both" if count == 2 else f"all {count}"
     return f"differences are paired by seed; their intervals hold for {together} at once"
+
+
+def _word_reused(summary: SearchSummary) -> str:
+    searches = dict.fromkeys(name for row in summary.rows for name in row.reused)
+    return f"{_REUSED} with results that were not trained anew: of {', '.join(searches)}"
 
 
 def _fit_columns(summary: SearchSummary, width: int) -> _Columns:
@@ -67,7 +75,7 @@ def _lay_out(summary: SearchSummary, *, mean_intervals: bool) -> _Columns:
     columns = [
         [label, *(row.values[i] for row in rows)] for i, label in enumerate(summary.key_labels)
     ] or [["setting", *(row.label for row in rows)]]
-    columns.append(["seeds", *(_word_seeds(row) for row in rows)])
+    columns.append(["seeds", *_mark_reused(rows)])
     means = [_word_mean(row, scale, interval=mean_intervals) for row in rows]
     percent = " %" if scale.is_share else ""
     head = f"mean{percent} (95 %)" if any(low for _, low, _ in means) else f"mean{percent}"
@@ -84,6 +92,13 @@ def _lay_out(summary: SearchSummary, *, mean_intervals: bool) -> _Columns:
 def _word_seeds(row: SettingSummary) -> str:
     done = len(row.scores)
     return str(done) if row.is_complete else f"{done} of {row.num_seeds}"
+
+
+def _mark_reused(rows: tuple[SettingSummary, ...]) -> list[str]:
+    """The numbers of seeds, with a sign at those of which some are another search's."""
+    if not any(row.reused for row in rows):
+        return [_word_seeds(row) for row in rows]
+    return [f"{_word_seeds(row)}{_REUSED if row.reused else ' '}" for row in rows]
 
 
 def _word_mean(row: SettingSummary, scale: Scale, *, interval: bool) -> tuple[str, str, str]:

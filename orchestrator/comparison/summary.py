@@ -99,12 +99,15 @@ def _summarize_setting(
 ) -> SettingSummary:
     scores: dict[int, float] = {}
     unfinished: Counter[str] = Counter()
+    reused: dict[str, None] = {}
     for seed in record.seeds:
         run = runs.get(seed)
         status = "waiting" if run is None else run.status
         score = float("nan") if run is None else run.metrics.get(record.metric, float("nan"))
-        if status == "finished" and isfinite(score):
+        if run is not None and status == "finished" and isfinite(score):
             scores[seed] = score
+            if run.reused:
+                reused["#".join(run.reused.split("/")[:2])] = None
         else:
             unfinished[f"without {record.metric}" if status == "finished" else status] += 1
     values = tuple(word_value(setting.get(key)) for key in names)
@@ -118,6 +121,7 @@ def _summarize_setting(
         values=values,
         is_baseline=len(record.settings) > 1 and setting == record.baseline,
         scores=scores,
+        reused=tuple(reused),
         num_seeds=len(record.seeds),
         unfinished=dict(unfinished),
         mean=float(array.mean()) if scores else None,

@@ -67,11 +67,6 @@ class Broker:
         self._closed = True
         await self._notify()
 
-    async def fail(self, cause: str) -> None:
-        """No lane is left: every run that has not ended fails with this cause."""
-        self._ledger.fail(cause)
-        await self._notify()
-
     # What lanes ask
 
     async def join(self, lane: str, generation: str, facts: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -14,13 +13,11 @@ from pathlib import Path
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.launch.processes import kill_naming
+from orchestrator.launch.temporary import make_temporary_folder
 from orchestrator.planning.cluster import Cluster, Node, word_count
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
-_TEMPORARY_PREFIX = "orchestrator-"
 _KNOCK_S = 10.0
-_LONGEST_TEMPORARY = 40
-_SHORT_TEMPORARY = "/tmp"
 
 
 def look() -> Cluster:
@@ -87,21 +84,6 @@ def running_ray(cluster: Cluster, *, logs: Path) -> Iterator[None]:
             # Processes that had only begun to start when Ray ended are not known to it.
             kill_naming(str(temporary))
             keep_logs(temporary, logs)
-
-
-def remove_temporary_folders() -> None:
-    """Remove what a Ray of this process has left, for an end that cannot wait."""
-    for parent in {tempfile.gettempdir(), _SHORT_TEMPORARY}:
-        for folder in Path(parent).glob(f"{_TEMPORARY_PREFIX}{os.getpid()}-*"):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def make_temporary_folder() -> Path:
-    """A folder for Ray, told by our process id, so that an abrupt end can remove it."""
-    # Unix sockets live below it, and their paths may have 107 bytes.
-    usual = tempfile.gettempdir()
-    short = usual if len(usual) <= _LONGEST_TEMPORARY else _SHORT_TEMPORARY
-    return Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY_PREFIX}{os.getpid()}-", dir=short))
 
 
 def _start(cluster: Cluster, temporary: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,9 +35,19 @@ def kill_naming(text: str) -> None:
     Args:
         text: Long and unique, such as the path of a temporary folder.
     """
+    for process in _list_naming(text):
+        _kill(process)
+
+
+def is_named(text: str) -> bool:
+    """Whether the command line of a process that can be seen names a text; as `kill_naming`."""
+    return any(True for _ in _list_naming(text))
+
+
+def _list_naming(text: str) -> Iterator[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and text.encode() in _read(entry / "cmdline"):
-            _kill(int(entry.name))
+            yield int(entry.name)
 
 
 def _kill(process: int) -> None:

@@ -49,9 +49,7 @@ def fingerprint_run(
     # Of data without a manifest only the place is known.
     where = "" if numbers.data.manifest else data_root
     counted = [where, select, metric, maximize] if select == "best" else [where, select]
-    environment = dict(describe_environment())
-    if numbers.model.architecture.startswith("timm/"):
-        environment["timm"] = _version("timm")
+    environment = environment_of(numbers)
     plain = _without_paths(asdict(numbers))
     endless = {**plain, "training": {**plain["training"], "epochs": 0}}
     first, second = (
@@ -67,6 +65,13 @@ def fingerprint_run(
 def describe_environment() -> Mapping[str, str]:
     """What computes a run: versions and a digest of our source, without importing any of it."""
     return {**_versions(), "source": _digest_source()}
+
+
+def environment_of(*runs: Numbers) -> dict[str, str]:
+    """The same for certain runs: with timm's version where a network is one of timm's."""
+    if any(numbers.model.architecture.startswith("timm/") for numbers in runs):
+        return {**describe_environment(), "timm": _version("timm")}
+    return dict(describe_environment())
 
 
 def _versions() -> dict[str, str]:

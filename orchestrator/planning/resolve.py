@@ -13,7 +13,7 @@ from orchestrator.planning.checks import check_settings
 from orchestrator.planning.cluster import Cluster, word_count
 from orchestrator.planning.data_numbers import choose_cache
 from orchestrator.planning.facts import Inputs
-from orchestrator.planning.fingerprint import describe_environment, fingerprint_run
+from orchestrator.planning.fingerprint import environment_of, fingerprint_run
 from orchestrator.planning.names import name_runs
 from orchestrator.planning.notes import list_notes
 from orchestrator.planning.numbers import Limits, identify_network, resolve_numbers
@@ -99,7 +99,8 @@ def _assemble(
         caveat=confounded_reason(spec.spaces, metric),
         notes=(*spec.notes, *notes),
         spec_text=spec.text,
-        environment=describe_environment(),
+        environment=environment_of(*(run.numbers for run in runs)),
+        max_concurrent=keys.search.max_concurrent,
     )
 
 

@@ -47,6 +47,8 @@ class SearchPlan:
     done: Mapping[str, str] = field(default_factory=dict)
     """Id of each run that need not be trained to that of the run that its results are of: its
     own where this search has trained it before."""
+    max_concurrent: int | None = None
+    """Runs trained at a time at most, as the spec asks; None for as many as fit."""
     continues: bool = False
     """Whether a search that was interrupted goes on under its number."""
 

@@ -60,7 +60,8 @@ def rerun(text: str, *, storage_path: str | None = None, watch: Watch | None = N
     plan = plan_again(recorded.plan, search, cluster, storage=folder)
     if recorded.plan.place.sources:
         shutil.copytree(search / SOURCES, plan.folder / SOURCES)
-    record = resume(plan, cluster, watch or Watch())
+    # What it repeats is there already: nothing is taken from there.
+    record = resume(plan, cluster, watch or Watch(), again=lambda: plan)
     first, (second,) = recorded.found.run, record.runs
     return Rerun(
         first=first,

@@ -1,10 +1,10 @@
 """From what a user types to a recorded run and its plan."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from orchestrator.errors import RecordError
-from orchestrator.planning.resolve import SOURCES
 from orchestrator.planning.run_plan import RunPlan
+from orchestrator.reopening import move_run
 from orchestrator.tracking import storage
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.lookup import FoundRun, find_run
@@ -43,14 +43,8 @@ def find_recorded(text: str, *, storage_path: str | None = None) -> RecordedRun:
             f"{found.run.run_id} was recorded by another version of orchestrator ({error}); "
             "use that one"
         ) from error
-    name = found.run.run_id.rpartition("/")[2]
     # The storage may have been moved since.
-    place = replace(
-        plan.place,
-        folder=str(found.search.folder / name),
-        sources=str(found.search.folder / SOURCES) if plan.place.sources else "",
-    )
-    return RecordedRun(found=found, plan=replace(plan, place=place))
+    return RecordedRun(found=found, plan=move_run(plan, found.search.folder))
 
 
 def choose_best_run(search: SearchRecord) -> RunRecord | None:

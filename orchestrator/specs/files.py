@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from orchestrator.specs.nodes import (
 from orchestrator.specs.yaml_tree import parse_yaml
 
 _MAX_BYTES = 2**20
+_ENDINGS = (".yaml", ".yml")
 
 
 class SpecReader:
@@ -101,12 +104,22 @@ def _refuse_circle(chain: tuple[Path, ...]) -> None:
         raise ValueError(f"goes round in a circle, {' -> '.join(map(_shown, chain[first:]))}")
 
 
+def suggest_file(path: Path) -> str:
+    """`; did you mean 'digits.yaml'?`, of the files beside one that is not there; or empty."""
+    stem = path.stem if path.suffix in _ENDINGS else path.name
+    with suppress(OSError):
+        files = {file.stem: file for file in path.parent.iterdir() if file.suffix in _ENDINGS}
+        for near in get_close_matches(stem, files, n=1):
+            return f"; did you mean {_shown(files[near])!r}?"
+    return ""
+
+
 def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise ValueError("no such file") from error
+        raise ValueError(f"no such file{suggest_file(path)}") from error
     except IsADirectoryError as error:
         raise ValueError("is a folder, not a file") from error
     except OSError as error:

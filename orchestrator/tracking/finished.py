@@ -3,7 +3,7 @@
 One small file per fingerprint, below `.index` of the storage, names its runs; another, per
 lineage and number of epochs, those that a longer run could go on from. The index is a shortcut:
 what it says counts only where the run's journal and folder say the same, and it is made anew
-from the journals where it is missing.
+from the journals where it is missing, or was not made to its end.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +16,8 @@ from orchestrator.tracking.history import RunState, SearchHistory
 from orchestrator.tracking.writing import writing
 
 INDEX: Final = ".index"
+_COMPLETE: Final = "complete"
+"""Name of an empty file in it: every search that was there before it is in it."""
 _WEIGHTS: Final = "last.safetensors"
 
 
@@ -122,13 +124,18 @@ class FinishedRuns:
         return self._read[search]
 
     def _make_where_missing(self) -> None:
-        if (self.storage / INDEX).is_dir():
+        complete = self.storage / INDEX / _COMPLETE
+        searches = [] if complete.exists() else places.list_searches(self.storage)
+        if not searches:
             return
-        for search in places.list_searches(self.storage):
+        for search in searches:
             for run_id, run in self._history(search).runs.items():
                 # One that was taken from another is found by that.
                 if run.status == "finished" and run.attempt:
                     self.add(run_id, run.plan)
+        with writing(complete):
+            complete.parent.mkdir(exist_ok=True)
+            complete.touch()
 
     def _by_fingerprint(self, fingerprint: str) -> Path:
         return self.storage / INDEX / "runs" / fingerprint

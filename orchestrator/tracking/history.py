@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from orchestrator.errors import RecordError
 from orchestrator.tracking import journal
+from orchestrator.tracking.attempts import describe_attempt, find_reused, word_notes
 from orchestrator.tracking.record import RunRecord, RunStatus, SearchRecord, Setting
 
 _SHARED_FACTS: Final = ("torch", "cuda", "cudnn")
@@ -33,7 +34,7 @@ class RunState:
     """Every epoch's first report, whichever attempt made it, and its time: what may be written
     where nothing can be taken back."""
     attempts: list[Mapping[str, Any]] = field(default_factory=list)
-    """Every beginning: number, time, and what is known of the workers that trained it."""
+    """Every beginning, as `describe_attempt` has it."""
     notes: list[Mapping[str, Any]] = field(default_factory=list)
     """What else was said of the run, such as where it went on from."""
     ending: Mapping[str, Any] = field(default_factory=dict)
@@ -55,6 +56,11 @@ class RunState:
         """How many epochs were planned."""
         epochs: int = self.plan["numbers"]["training"]["epochs"]
         return epochs
+
+    @property
+    def reused(self) -> str:
+        """The run that trained what this one has; empty where it was trained itself."""
+        return find_reused(self.notes, self.attempts)
 
     def take_report(self, when: float, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add one epoch of the present attempt."""
@@ -84,7 +90,8 @@ class RunState:
             weights_sha256=self.ending.get("weights_sha256", ""),
             error=self.ending.get("error", ""),
             traceback=self.ending.get("traceback", ""),
-            notes=tuple(text for note in self.notes for text in _word_note(note)),
+            notes=tuple(word_notes(self.notes, self.attempts)),
+            reused=self.reused,
         )
 
 
@@ -115,7 +122,10 @@ class SearchHistory:
         self._reader = journal.JournalReader(folder)
 
     def facts_of(self, run: RunState) -> Mapping[str, Any]:
-        """What is known of the software and the machine that trained a run."""
+        """What is known of the software and the machine that trained a run, at last."""
+        if run.attempts:
+            facts: Mapping[str, Any] = run.attempts[-1]["facts"]
+            return facts
         return {**self.facts, **self.lane_facts.get(run.lane, {})}
 
     def follow(self) -> list[journal.Entry]:
@@ -171,9 +181,14 @@ class SearchHistory:
             run.status, run.lane, run.attempt = "running", entry["lane"], entry["attempt"]
             run.started = run.started or entry["t"]
             run.history, run.times = [], []
-            workers = self.lane_facts.get(run.lane, {}).get("workers", [])
             run.attempts.append(
-                {"attempt": run.attempt, "started": entry["t"], "workers": workers}
+                describe_attempt(
+                    run.attempt,
+                    entry["t"],
+                    plan=self.plan,
+                    facts=self.facts,
+                    lane=self.lane_facts.get(run.lane, {}),
+                )
             )
             self.lanes[entry["lane"]] = entry["run"]
         elif kind == journal.EPOCH:
@@ -204,17 +219,6 @@ class SearchHistory:
         if not is_done:
             known.plan, known.status, known.ending = plan, "waiting", {}
         return known
-
-
-def _word_note(note: Mapping[str, Any]) -> list[str]:
-    """What a user must hear of a note: nothing of what went as it should."""
-    if note["note"] == "resumed":
-        went_on = note["checkpoint"] or "the beginning"
-        return [f"{path} is damaged; went on from {went_on}" for path in note["damaged"]]
-    if note["note"] == "parts":
-        parts = f"{note['parts']} parts"
-        return [f"batches were cut into {parts}; batch normalisation sees one part at a time"]
-    return []
 
 
 def _word_limits(plan: Mapping[str, Any]) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from orchestrator.tracking.writing import write_whole
+
 IDS_FILE: Final = "mlflow.json"
 
 
@@ -28,8 +30,9 @@ def mark_incomplete(folder: Path) -> None:
 
 
 def write_ids(folder: Path, values: Mapping[str, Any]) -> None:
-    """Write the file in one step; `values` as `read_ids` returns them."""
-    path = folder / IDS_FILE
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(values, indent=1))
-    unfinished.replace(path)
+    """Write the file in one step; `values` as `read_ids` returns them.
+
+    Raises:
+        InfeasibleError: The disk is full or gone.
+    """
+    write_whole(folder / IDS_FILE, json.dumps(values, indent=1))

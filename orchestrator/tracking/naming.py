@@ -32,10 +32,9 @@ def setting_tags(run: RunState) -> dict[str, str]:
 
 def link_tags(run: RunState) -> dict[str, str]:
     """The run that this one's results are of, or that it goes on from."""
-    reused = [note["run_id"] for note in run.notes if note["note"] == "reused"]
     shorter = run.plan["place"].get("extends", "")
     return {
-        **({"orchestrator.reused": reused[-1]} if reused else {}),
+        **({"orchestrator.reused": run.reused} if run.reused else {}),
         **({"orchestrator.extends": "/".join(Path(shorter).parts[-3:])} if shorter else {}),
     }
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from orchestrator.tracking.history import RunState, SearchHistory
-from orchestrator.tracking.writing import writing
+from orchestrator.tracking.attempts import list_attempts, word_changes
+from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.writing import write_whole
 
 FILE_NAME: Final = "receipt.json"
 _PASSING: Final = (
@@ -22,7 +23,9 @@ _PASSING: Final = (
     "notes",
     "spec",
     "place",
+    "git.root",
     "git.diff_file",
+    "git.untracked",
 )
 """What may differ between two trainings of the same numbers, and what they came to."""
 
@@ -30,6 +33,9 @@ _PASSING: Final = (
 def build_receipt(history: SearchHistory, run_id: str) -> dict[str, Any]:
     """The receipt of a run that has ended, as plain JSON values."""
     run, plan = history.runs[run_id], history.plan
+    last = run.attempts[-1] if run.attempts else {}
+    # The search may have gone on since, under other versions.
+    facts = last.get("software", history.facts)
     return {
         "run": run_id,
         "fingerprint": run.plan.get("fingerprint", ""),
@@ -39,24 +45,17 @@ def build_receipt(history: SearchHistory, run_id: str) -> dict[str, Any]:
         "duration_s": run.ending.get("duration_s", 0.0),
         "numbers": run.plan["numbers"],
         "counted": {key: run.plan[key] for key in ("select", "metric", "maximize")},
-        "environment": plan.get("environment", {}),
-        "software": {k: v for k, v in history.facts.items() if not k.startswith("git.")},
+        "environment": last.get("environment", plan.get("environment", {})),
+        "software": {k: v for k, v in facts.items() if not k.startswith("git.")},
         "git": {
             key.removeprefix("git."): value
-            for key, value in history.facts.items()
+            for key, value in facts.items()
             if key.startswith("git.")
         },
-        "workers": _last_workers(run),
+        "workers": list(last.get("workers", [])),
         "parts": next((n["parts"] for n in reversed(run.notes) if n["note"] == "parts"), None),
-        "attempts": [
-            {
-                "attempt": number,
-                "started": attempt["started"],
-                "world_size": len(attempt["workers"]),
-                "devices": [worker["device"] for worker in attempt["workers"]],
-            }
-            for number, attempt in enumerate(run.attempts, start=1)
-        ],
+        "attempts": list_attempts(run.attempts),
+        "changes": list(word_changes(run.attempts)),
         "notes": [
             {key: value for key, value in note.items() if key not in ("kind", "run", "history")}
             for note in run.notes
@@ -73,12 +72,8 @@ def write_receipt(history: SearchHistory, run_id: str) -> Path:
         InfeasibleError: The disk is full or gone.
     """
     path = Path(history.runs[run_id].plan["place"]["folder"]) / FILE_NAME
-    unfinished = path.with_suffix(".part")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(build_receipt(history, run_id), indent=1, ensure_ascii=False)
-        unfinished.write_text(text + "\n", encoding="utf-8")
-        unfinished.replace(path)
+    text = json.dumps(build_receipt(history, run_id), indent=1, ensure_ascii=False)
+    write_whole(path, text + "\n")
     return path
 
 
@@ -95,10 +90,6 @@ def compare_receipts(
         for field in sorted({*there, *here})
         if there.get(field) != here.get(field)
     ]
-
-
-def _last_workers(run: RunState) -> list[Mapping[str, Any]]:
-    return list(run.attempts[-1]["workers"]) if run.attempts else []
 
 
 def _flatten(value: object, prefix: str) -> Iterator[tuple[str, object]]:

@@ -43,6 +43,8 @@ class RunRecord:
     """Path of the file with the whole traceback; empty where there is none."""
     notes: tuple[str, ...] = ()
     """What else is worth knowing of it, in words, such as a damaged checkpoint."""
+    reused: str = ""
+    """Id of the run of another search that trained it; empty where this search did."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run, RunTag
 
+_ERROR: Final = "orchestrator.error"
 _STATUS: Final = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 
 
@@ -54,6 +55,8 @@ class Replay:
         self._ended: set[str] = set()
         self._killed: set[str] = set()
         """Those that MLflow takes for ended, though they go on."""
+        self._blamed: set[str] = set()
+        """Those of which MLflow has an error, of an attempt that has ended."""
         self._artifacts_written = False
 
     def step(self) -> bool:
@@ -97,6 +100,8 @@ class Replay:
         """Go on with a run that an earlier replay has begun."""
         run_id = run.data.tags[RUN_ID_TAG]
         self._ids[run_id] = run.info.run_id
+        if _ERROR in run.data.tags:
+            self._blamed.add(run_id)
         ours = self._history.runs.get(run_id)
         # A parameter is written once for good; all of one run's are one batch after another.
         if ours is not None and len(run.data.params) >= len(flatten_plan(ours.plan)):
@@ -108,6 +113,9 @@ class Replay:
 
     def _revive(self, client: "MlflowClient", run_id: str) -> None:
         """Let MLflow know that an interrupted run goes on."""
+        if run_id in self._blamed:
+            client.delete_tag(self._ids[run_id], _ERROR)
+            self._blamed.remove(run_id)
         if run_id in self._killed:
             client.update_run(self._ids[run_id], status="RUNNING")
             self._killed.remove(run_id)
@@ -157,7 +165,7 @@ class Replay:
         told = {
             # Again: another lane may have finished what one began.
             **search_tags(self._history.plan, self._history.facts_of(run)),
-            "orchestrator.error": run.ending.get("error"),
+            _ERROR: run.ending.get("error"),
             "orchestrator.weights": run.ending.get("weights_sha256"),
         }
         return [RunTag(key, value) for key, value in told.items() if value]

@@ -11,6 +11,8 @@ from orchestrator.tracking import journal
 
 VARIABLE: Final = "ORCHESTRATOR_STORAGE"
 DEFAULT: Final = "runs"
+_GIVEN: Final = ".numbers"
+"""Folder of a storage: a file for each name, with every number that was given."""
 
 
 def find_storage(asked: str | None = None) -> Path:
@@ -19,8 +21,11 @@ def find_storage(asked: str | None = None) -> Path:
 
 
 def next_number(storage: Path, name: str) -> int:
-    """The number that the next search of this name would get."""
-    return max(list_numbers(storage, name), default=0) + 1
+    """The number that the next search of this name would get: none is ever given twice.
+
+    One of a search that was deleted would mean two: MLflow keeps its runs.
+    """
+    return max([*list_numbers(storage, name), *_list_given(storage, name)], default=0) + 1
 
 
 def list_numbers(storage: Path, name: str) -> list[int]:
@@ -51,9 +56,26 @@ def claim_number(storage: Path, name: str) -> int:
             except FileExistsError:
                 number += 1
             else:
+                _keep_given(storage, name, number)
                 return number
     except OSError as error:
         raise _refuse(storage, error) from error
+
+
+def _list_given(storage: Path, name: str) -> list[int]:
+    """Numbers that were given to searches of this name, those that are deleted among them."""
+    path = storage / _GIVEN / f"{name}.txt"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    # A power cut may have torn a line.
+    return [int(line) for line in lines if line.isdecimal()]
+
+
+def _keep_given(storage: Path, name: str, number: int) -> None:
+    path = storage / _GIVEN / f"{name}.txt"
+    path.parent.mkdir(exist_ok=True)
+    # One write that appends: of several processes, none loses another's.
+    with path.open("a") as file:
+        file.write(f"{number}\n")
 
 
 def check_storage(storage: Path) -> None:

@@ -25,6 +25,7 @@ from orchestrator.training.checkpoint_file import (
     write_checkpoint,
 )
 from orchestrator.training.context import WorkerContext
+from orchestrator.training.whole_file import remove_unfinished
 
 _PAUSE_S: Final = 10.0
 """Between two checkpoints at the ends of epochs, where the plan names no number of epochs."""
@@ -52,8 +53,12 @@ class Checkpoints:
     def load(self) -> tuple[dict[str, Any] | None, FoundCheckpoint]:
         """The newest whole checkpoint, the same on every rank; None where there is none.
 
-        Its own, or that of the run that this one goes on from.
+        Its own, or that of the run that this one goes on from. What a killed attempt has left
+        half-written is removed.
         """
+        if self._context.rank == 0:
+            for folder in (self._folder, self._folder.parent):
+                remove_unfinished(folder)
         found = [FoundCheckpoint(None, ())]
         if self._plan is not None and self._context.rank == 0:
             found = [find_checkpoint(self._folder)]
@@ -124,7 +129,7 @@ class Checkpoints:
             return
         self.wait()
         self._prune(ranked_epochs, last=int(self._plan.keep_final))
-        for path in [*self._folder.glob("*.part"), *self._folder.glob(f"*{DAMAGED}")]:
+        for path in self._folder.glob(f"*{DAMAGED}"):
             path.unlink(missing_ok=True)
         if self._folder.is_dir() and not any(self._folder.iterdir()):
             self._folder.rmdir()

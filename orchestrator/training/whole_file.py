@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 from orchestrator.errors import TrainingError
+
+_ENDING: Final = ".part"
 
 
 @dataclass
@@ -32,7 +35,7 @@ def whole_file(target: Path, *, key: str, synced: bool = False) -> Iterator[Unfi
     Raises:
         TrainingError: The disk is full or gone; nothing half-written is left.
     """
-    path = target.with_name(f"{target.name}.{uuid4().hex[:8]}.part")
+    path = target.with_name(f"{target.name}.{uuid4().hex[:8]}{_ENDING}")
     file = Unfinished(path, target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +53,16 @@ def whole_file(target: Path, *, key: str, synced: bool = False) -> Iterator[Unfi
     finally:
         with suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed have left half-written.
+
+    Args:
+        folder: That nobody writes to at this moment; need not be there.
+    """
+    for path in folder.glob(f"*{_ENDING}"):
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

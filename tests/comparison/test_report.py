@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -246,3 +247,23 @@ def test_json_of_a_single_run_has_no_interval(make_record: MakeRecord) -> None:
     value = summary_to_json(summarize_search(make_record([({}, [0.5])])))
 
     assert value["settings"][0]["interval"] is None
+
+
+def test_results_of_other_searches_are_marked(
+    make_record: MakeRecord, smoothing: Smoothing
+) -> None:
+    """A sign at the settings that have some, and what it means."""
+    record = make_record(smoothing({0.0: [0.5, 0.5], 0.4: [0.75, 0.75]}), number=3)
+    first, *others = record.runs
+    taken = replace(first, reused="digits/2/label_smoothing=0,seed=0")
+    summary = summarize_search(replace(record, runs=(taken, *others)))
+
+    lines = describe_summary(summary).splitlines()
+
+    assert lines[4:8] == [
+        "  0                   2*    50.0              baseline",
+        "  0.4                 2     75.0       +25.0  no claim",
+        "  * with results that were not trained anew: of digits#2",
+        "",
+    ]
+    assert [row["reused"] for row in summary_to_json(summary)["settings"]] == [["digits#2"], []]

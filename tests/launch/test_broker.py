@@ -292,7 +292,7 @@ def test_without_a_lane_left_every_run_fails_with_the_cause(
         broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
         submitted = asyncio.create_task(broker.train(plans[:2]))
         await asyncio.sleep(0)
-        await broker.fail("the job ended: no room")
+        await broker.leave(["lane 0", "lane 1"], "the job ended: no room")
         return [*await submitted, *await broker.train(plans[2:])]
 
     assert {ending["error"] for ending in play(scene())} == {"the job ended: no room"}

@@ -55,15 +55,19 @@ class Search:
         self.book = journal.Journal(self.folder)
 
     def begin(
-        self, owner: Mapping[str, Any] | None = None, *, done: tuple[int, ...] = ()
+        self,
+        owner: Mapping[str, Any] | None = None,
+        *,
+        done: tuple[int, ...] = (),
+        **facts: Any,
     ) -> None:
-        """Write what a driver writes first, with the runs that are done; let one lane join."""
+        """Write what a driver writes first, with runs that are done; let one lane join."""
         ids = [self.run_ids[index] for index in done]
         self.book.append(
             journal.SEARCH,
             plan={**self.plan.to_json(), "done": dict(zip(ids, ids, strict=True))},
             owner=owner or describe_owner(),
-            facts=FACTS,
+            facts={**FACTS, **facts},
         )
         self.book.append(journal.LANE, lane=LANE, facts={"device": "cpu"})
 

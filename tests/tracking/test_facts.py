@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.tracking.facts import describe_software, save_changes
+from orchestrator.tracking.facts import describe_software
 
 
 def git(*arguments: str) -> str:
@@ -60,24 +60,3 @@ def test_another_folders_working_copy_is_named(
 
     assert describe_software(spec_folder)["git.commit"] == commit
     assert "git.commit" not in describe_software()
-
-
-def test_uncommitted_changes_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a patch that git applies again, named by its content; nothing where all is clean."""
-    working, kept = tmp_path / "working", tmp_path / "kept"
-    working.mkdir()
-    kept.mkdir()
-    monkeypatch.chdir(working)
-    git("init", "--quiet")
-    (working / "net.py").write_text("width = 1\n")
-    git("add", ".")
-    git("commit", "--quiet", "--message", "begin")
-    assert save_changes(working, kept) == {}
-
-    (working / "net.py").write_text("width = 2\n")
-    facts = save_changes(working, kept)
-
-    assert facts["git.diff_file"] == f"uncommitted-{facts['git.diff_sha256'][:8]}.diff"
-    git("checkout", "--quiet", "net.py")
-    git("apply", str(kept / facts["git.diff_file"]))
-    assert (working / "net.py").read_text() == "width = 2\n"

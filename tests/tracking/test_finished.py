@@ -50,6 +50,16 @@ def test_the_index_is_made_from_the_journals_where_it_is_missing(
     assert (tmp_path / INDEX).is_dir()
 
 
+def test_an_index_that_was_not_made_to_its_end_is_made_again(
+    trained: Any, make_search: MakeSearch, tmp_path: Path
+) -> None:
+    """Whoever was killed, or added a run, before all journals were looked through."""
+    other = make_search(number=2, optimizer={"lr": 0.5})
+    FinishedRuns(tmp_path).add(other.run_ids[0], other.plan.runs[0].to_json())
+
+    assert FinishedRuns(tmp_path).find(trained.plan.runs[0].fingerprint) is not None
+
+
 @pytest.mark.parametrize("gone", ["weights", "search"])
 def test_a_run_whose_files_are_gone_is_not_found(
     trained: Any, tmp_path: Path, gone: str

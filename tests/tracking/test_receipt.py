@@ -96,3 +96,49 @@ def test_a_journal_without_workers_has_a_receipt_too(make_search: MakeSearch) ->
 
     assert build_receipt(history, search.run_ids[0])["workers"] == []
     assert journal.NOTE not in {entry["kind"] for entry in history.follow()}
+
+
+def move_on(make_search: MakeSearch) -> Any:
+    """A search that was interrupted, and went on under another torch and on another CPU."""
+    search = make_search()
+    search.begin()
+    search.join("lane 0", workers=[{**WORKERS[0], "cpu_capability": "AVX512"}])
+    search.train(0, 0.5)
+    search.start(1)
+    search.begin(done=(0,), torch="2.12.0", **{"git.commit": "def"})
+    search.join("lane 0", workers=[{**WORKERS[0], "cpu_capability": "AVX2"}])
+    search.start(1)
+    search.end(1, "finished")
+    return search
+
+
+def test_a_receipt_has_what_its_own_run_was_trained_under(make_search: MakeSearch) -> None:
+    """Not what the search has gone on with since."""
+    search = move_on(make_search)
+    history = follow(search)
+
+    first, second = (build_receipt(history, run_id) for run_id in search.run_ids[:2])
+
+    assert (first["software"]["torch"], first["git"]["commit"]) == ("2.11.0", "abc")
+    assert (second["software"]["torch"], second["git"]["commit"]) == ("2.12.0", "def")
+    assert history.facts_of(history.runs[search.run_ids[0]])["torch"] == "2.11.0"
+    assert (first["attempts"][0]["differs"], first["changes"]) == ({}, [])
+
+
+def test_every_attempt_has_its_own(make_search: MakeSearch) -> None:
+    """Workers and versions of each, and what changed in between, on the screen too."""
+    search = move_on(make_search)
+    history = follow(search)
+
+    receipt = build_receipt(history, search.run_ids[1])
+
+    before, last = receipt["attempts"]
+    assert before["differs"] == {"git.commit": "abc", "torch": "2.11.0"}
+    assert last["differs"] == {}
+    assert [a["workers"][0]["cpu_capability"] for a in (before, last)] == ["AVX512", "AVX2"]
+    changes = (
+        "attempt 2 went on under other conditions: torch 2.12.0, was 2.11.0; git.commit def, "
+        "was abc; cpu_capability AVX2, was AVX512"
+    )
+    assert receipt["changes"] == [changes]
+    assert history.to_record().runs[1].notes == (changes,)

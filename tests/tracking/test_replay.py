@@ -233,6 +233,25 @@ def test_a_run_is_tagged_by_the_lane_that_trained_it(make_search: MakeSearch) ->
     assert not {f"orchestrator.{name}" for name in ("host", "pid", "device")} & set(whole)
 
 
+def test_a_run_that_finished_in_the_end_has_no_error(
+    make_search: MakeSearch, tmp_path: Path
+) -> None:
+    """What an earlier attempt failed of is history; others keep theirs."""
+    search = tell_story(make_search, tmp_path)
+    replay(search)
+    search.begin(done=(0,))
+    search.train(1, 0.5)
+    search.start(2)
+    search.end(2, "failed", error="the loss turned to nan")
+    search.close()
+
+    runs = find_runs(replay(search), search)
+
+    tags = [runs[name].data.tags.get("orchestrator.error") for name in search.run_ids[1:3]]
+    assert tags == [None, "the loss turned to nan"]
+    assert runs[search.run_ids[1]].info.status == "FINISHED"
+
+
 def test_ids_are_written_at_the_end(make_search: MakeSearch, tmp_path: Path) -> None:
     """Where the store is, its ids of the search and of each run, and that all is written."""
     search = tell_story(make_search, tmp_path)

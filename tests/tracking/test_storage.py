@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -83,6 +84,21 @@ def test_no_two_searches_get_one_number(
     numbers = [int(asker.communicate()[0]) for asker in askers]
 
     assert sorted(numbers) == list(range(1, 9))
+
+
+def test_a_number_of_a_deleted_search_is_not_given_again(tmp_path: Path) -> None:
+    """Nor after the whole name was deleted; other names count for themselves."""
+    for _ in range(2):
+        storage.claim_number(tmp_path, "demo")
+    shutil.rmtree(tmp_path / "demo" / "2")
+    assert storage.claim_number(tmp_path, "demo") == 3
+
+    shutil.rmtree(tmp_path / "demo")
+
+    assert storage.next_number(tmp_path, "demo") == 4
+    assert storage.next_number(tmp_path, "other") == 1
+    with pytest.raises(RecordError, match=r"^no search of the name 'demo' under \S+$"):
+        storage.find_search(tmp_path, "demo")
 
 
 def test_storage_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -234,6 +234,22 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     assert [epoch for epoch, _ in worker.reports] == [2, 3]
 
 
+def test_what_a_killed_attempt_left_half_written_goes(
+    make: MakeAssignment, new_worker: NewWorker
+) -> None:
+    """As soon as the run begins again, long before it has finished."""
+    assignment = make("killed")
+    folder = Path(assignment.plan.place.folder)
+    (folder / "checkpoints").mkdir(parents=True)
+    left = [folder / "checkpoints" / "step-00000003.0123abcd.part", folder / "last.1.part"]
+    for path in left:
+        path.write_bytes(b"half")
+
+    assert train(assignment, new_worker(steps_until_stop=1).context).status == "stopped"
+
+    assert [path.exists() for path in left] == [False, False]
+
+
 def test_without_a_whole_checkpoint_training_begins_anew(
     make: MakeAssignment, new_worker: NewWorker
 ) -> None:

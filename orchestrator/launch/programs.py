@@ -1,0 +1,83 @@
+"""Programs of ours that know torch alone: started beside this one, and waited for together."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+
+from orchestrator.errors import TrainingError
+from orchestrator.launch.environment import WORKER_SETTINGS
+
+_PACKAGE: Final = Path(__file__).parents[2]
+_RANK: Final = re.compile(r"^\[rank\d+\]: ")
+"""torch's mark on what a worker among several says of its end."""
+_REFUSAL: Final = re.compile(r"^orchestrator\.errors\.\w+: ")
+Program = subprocess.Popen[str]
+
+
+class CrashedError(TrainingError):
+    """A program ended in anything but a result or a refusal of ours."""
+
+
+def begin_program(module: str, argument: str) -> Program:
+    """Start a module of `orchestrator.training` as a program.
+
+    Args:
+        module: Its name.
+        argument: The only argument.
+    """
+    path = os.pathsep.join(filter(None, [str(_PACKAGE), os.environ.get("PYTHONPATH", "")]))
+    return subprocess.Popen(
+        [sys.executable, "-m", f"orchestrator.training.{module}", argument],
+        env={**os.environ, **WORKER_SETTINGS, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+
+
+def wait_for_programs(programs: Sequence[Program]) -> list[str]:
+    """What each of them printed; once one has failed, the others are ended.
+
+    All are read at the same time: one that prints much would wait for its reader, and others
+    for it.
+
+    Raises:
+        TrainingError: One refused its task; in our words.
+        CrashedError: One failed in any other way; with its last line.
+    """
+    ended: SimpleQueue[int] = SimpleQueue()
+    said = [("", "")] * len(programs)
+
+    def read(index: int) -> None:
+        said[index] = programs[index].communicate()
+        ended.put(index)
+
+    readers = [threading.Thread(target=read, args=(n,)) for n in range(len(programs))]
+    for reader in readers:
+        reader.start()
+    try:
+        for _ in programs:
+            index = ended.get()
+            if status := programs[index].returncode:
+                raise _word_failure(said[index][1], status)
+    finally:
+        for program in programs:
+            program.kill()
+        for reader in readers:
+            reader.join()
+    return [out for out, _ in said]
+
+
+def _word_failure(err: str, status: int) -> TrainingError:
+    lines = [line for line in err.splitlines() if line.strip()]
+    last = _RANK.sub("", lines[-1]) if lines else f"ended with status {status}"
+    if _REFUSAL.match(last):
+        return TrainingError(_REFUSAL.sub("", last))
+    return CrashedError(last)
