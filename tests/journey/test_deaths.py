@@ -10,6 +10,7 @@ from tests.journey.conftest import Orchestrate, Start, processes_of, wait_for, w
 from tests.journey.deaths import KINDS, SPEC, Outcome, kill, read_outcome
 
 _CHAOS_ROUNDS = 24
+_RESUMED = '"note": "resumed"'
 
 
 def _draw(seed: int) -> tuple[str, float]:
@@ -48,6 +49,42 @@ def expected(
     return undisturbed[change]
 
 
+@pytest.mark.parametrize("expected", ["training.epochs=150"], indirect=True)
+def test_one_death_after_another_changes_no_number(
+    start: Start, orchestrate: Orchestrate, expected: Outcome, tmp_path: Path, storage: Path
+) -> None:
+    """Each kind of process in turn, ten epochs after a run went on from the death before it.
+
+    A killed driver's lanes end by themselves, and the same command goes on under the number.
+    """
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    process = start("run", "spec.yaml", "training.epochs=150")
+    journal = storage / "small" / "1" / "journal.jsonl"
+    wait_for_text(journal, '"epoch": 10')
+
+    for kind in ("worker", "controller", "broker"):
+        assert process.poll() is None
+        resumed = journal.read_text().count(_RESUMED)
+        assert kill(kind, process), kind
+        wait_for(lambda: _goes_on(journal.read_text(), resumed))  # noqa: B023  called at once
+    assert kill("driver", process)
+    _, err = process.communicate(timeout=250)
+    wait_for(lambda: not any("RayTrainWorker" in name for name in processes_of(str(storage))))
+    again = orchestrate("run", "spec.yaml", "training.epochs=150")
+
+    assert again.status == 0, again.err + err
+    assert "goes on where it was interrupted" in again.out
+    assert "Traceback" not in err + again.err
+    assert read_outcome(orchestrate, storage) == expected
+
+
+def _goes_on(journal: str, resumed: int) -> bool:
+    """Whether more runs than so many have gone on, the last of them ten epochs ago."""
+    _, *rest = journal.split(_RESUMED)
+    return len(rest) > resumed and rest[-1].count('"kind": "epoch"') >= 10
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_process_changes_no_number(
     start: Start,
@@ -80,7 +117,7 @@ def test_a_killed_process_changes_no_number(
     else:
         assert process.returncode == 0, err + out
     assert "Traceback" not in err
-    assert '"note": "resumed"' in journal.read_text()
+    assert _RESUMED in journal.read_text()
     assert read_outcome(orchestrate, storage) == expected
 
 
@@ -99,7 +136,7 @@ def test_two_workers_of_one_run_go_on_together(
     out, err = process.communicate(timeout=250)
 
     assert process.returncode == 0, err + out
-    assert '"note": "resumed"' in journal.read_text()
+    assert _RESUMED in journal.read_text()
     assert read_outcome(orchestrate, storage) == expected
 
 
