@@ -93,6 +93,9 @@ class Ledger:
     def note(self, run_id: str, note: Mapping[str, Any]) -> None:
         """Keep what else there is to say of a run."""
         self._write(journal.NOTE, run=run_id, **note)
+        if note["note"] == "parts":
+            # What was found to fit once is not sought again after a death.
+            self._runs[run_id].parts = note["parts"]
 
     def end_attempt(self, run_id: str, ending: Ending) -> None:
         """End a run, or try it again with smaller parts of a batch."""

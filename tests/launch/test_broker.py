@@ -449,6 +449,29 @@ def test_a_run_out_of_memory_is_tried_with_smaller_parts(
     assert second["status"] == "finished"
 
 
+def test_parts_that_were_found_once_are_not_sought_again(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """A lane that dies before its first checkpoint trains with the same ones."""
+
+    async def scene() -> tuple[int, int]:
+        broker = Broker(str(tmp_path), ["lane 0"])
+        submitted = asyncio.create_task(broker.train(plans[:1]))
+        found = []
+        for generation in ("first", "second"):
+            await broker.join("lane 0", generation, {})
+            text = await broker.next_assignment("lane 0", generation, 0)
+            assert text is not None
+            found.append(Assignment.from_json(text).parts)
+            note = {"note": "parts", "parts": 4}
+            await broker.note("lane 0", generation, run_of(text), note)
+        await broker.finish("lane 0", "second", run_of(text), FINISHED)
+        await submitted
+        return found[0], found[1]
+
+    assert play(scene()) == (1, 4)
+
+
 def test_runs_that_are_settled_are_not_trained(
     tmp_path: Path, plans: list[dict[str, Any]]
 ) -> None:
