@@ -177,7 +177,9 @@ def make_images(case: Case) -> tuple[Tensor, Tensor]:
 class Ours:
     """The loop of this package: its loader and its steps, as `train` puts them together."""
 
-    def __init__(self, case: Case, device: torch.device) -> None:
+    def __init__(self, case: Case, device: torch.device, *, turn: int = 1) -> None:
+        self.turn = turn
+        """Epochs of a turn: what is read ahead in the rival's time would be had for nothing."""
         numbers = decide(case, device)
         place = Place(folder="", loader_workers=case.workers)
         context = WorkerContext(rank=0, world_size=1, device=device, report=_go_on)
@@ -198,6 +200,7 @@ class Ours:
 
     def epoch(self, number: int) -> int:
         """Train one epoch; how many steps."""
+        self.loader.epochs = -(-number // self.turn) * self.turn
         self.state.begin_epoch(number)
         losses = []
         for batch in self.loader.epoch(number):
@@ -355,7 +358,7 @@ def measure_loop(cases: Mapping[str, tuple[Case, int, int]]) -> dict[str, Any]:
     device = torch.device("cpu")
     results: dict[str, Any] = {}
     for name, (case, epochs, rounds) in cases.items():
-        ours = Ours(case, device)
+        ours = Ours(case, device, turn=epochs)
         rival = ByHand(case, device, shuffled(case), ours.loader.steps_per_epoch)
         results[f"{name}_over_hand_written"] = _turn(
             name, ours.epoch, rival.epoch, rounds=rounds, epochs=epochs, device=device
@@ -363,8 +366,8 @@ def measure_loop(cases: Mapping[str, tuple[Case, int, int]]) -> dict[str, Any]:
         fast = replace(case, precision="bfloat16", channels_last=True)
         results[f"{name}_bfloat16_over_float32"] = _turn(
             f"{name} bfloat16 / float32",
-            Ours(fast, device).epoch,
-            Ours(case, device).epoch,
+            Ours(fast, device, turn=epochs).epoch,
+            Ours(case, device, turn=epochs).epoch,
             rounds=rounds,
             epochs=epochs,
             device=device,
@@ -378,7 +381,7 @@ def measure_feed(
     """On a GPU: images per second by where they come from, beside the hand-written loop."""
     results: dict[str, Any] = {}
     options: dict[str, Any] = {"rounds": rounds, "epochs": epochs, "device": device}
-    ours = Ours(case, device)
+    ours = Ours(case, device, turn=epochs)
     images, labels = make_images(case)
     loader = usual_loader(TensorDataset(images, labels), case)
     rival = ByHand(case, device, loader.__iter__, len(loader))
@@ -511,7 +514,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             workers=given.workers,
             compile=not given.no_compile,
         )
-        results |= measure_feed(case, _numbered(device), rounds=given.rounds, epochs=1)
+        results |= measure_feed(case, _numbered(device), rounds=given.rounds, epochs=3)
     else:
         # Short turns and many of them: a neighbour on the machine then disturbs few pairs.
         cases = {

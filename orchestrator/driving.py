@@ -184,7 +184,8 @@ class Drive:
             return
         from orchestrator.launch.run import launch
 
-        with launch(plan, self._cluster, endings) as launched:
+        parts = {run_id: run.parts for run_id, run in runs if run.parts is not None}
+        with launch(plan, self._cluster, endings, parts) as launched:
             yield launched.wait
 
     def _answer(self, *, keep: bool) -> SearchRecord:

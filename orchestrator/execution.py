@@ -145,7 +145,12 @@ class Execution:
 
 
 def resume(
-    plan: SearchPlan, cluster: Cluster, watch: Watch, *, again: Callable[[], SearchPlan]
+    plan: SearchPlan,
+    cluster: Cluster,
+    watch: Watch,
+    *,
+    again: Callable[[], SearchPlan],
+    first: Path | None = None,
 ) -> SearchRecord:
     """Go on with a recorded search; errors as for `Execution`.
 
@@ -154,6 +159,7 @@ def resume(
         cluster: What the machines offer.
         watch: Looks on.
         again: The same plan, decided anew once nobody else can drive the search.
+        first: The search whose working copy trained first; the plan's own where it is None.
     """
     check_store(plan.store_uri)
     if is_answered(plan):
@@ -163,7 +169,7 @@ def resume(
         if is_answered(plan):
             return show_record(plan, watch)
         watch.planned(plan, [])
-        facts = _describe_facts(find_working_copy(plan.folder), plan.folder)
+        facts = _describe_facts(find_working_copy(first or plan.folder), plan.folder)
         return Drive(plan, cluster, watch, here=False, facts=facts).train(keep=True)
 
 

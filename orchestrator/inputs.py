@@ -15,9 +15,9 @@ from orchestrator.planning.facts import DataSetFacts, FileFacts, Inputs, known_f
 from orchestrator.planning.manifest import scan_image_folder, split_manifest
 from orchestrator.planning.table import scan_table
 from orchestrator.sources import (
+    digest_installed,
     digest_sources,
     find_import_root,
-    find_installed,
     find_sources,
     list_values,
 )
@@ -61,8 +61,8 @@ def read_surroundings(spec: ExperimentSpec, find_run: FindRun) -> Surroundings:
             data=data,
             weights=_read_weights(spec, find_run),
             tensors=_read_tensors(spec),
-            sources=digest_sources({**sources, **find_installed(spec, sources)}),
-            sources_travel=bool(sources),
+            sources=digest_sources(sources),
+            installed=digest_installed(spec, sources),
         ),
         sources=sources,
         root=root,

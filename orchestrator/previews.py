@@ -70,5 +70,5 @@ def _is_plain(numbers: Numbers) -> bool:
         and not (tune.groups or tune.unfreeze or tune.linear_probe_epochs)
         and not (data.train_transforms or data.eval_transforms)
         and set(numbers.optimizer.arguments) <= {"momentum"}
-        and not numbers.sources
+        and not (numbers.sources or numbers.installed)
     )

@@ -15,6 +15,7 @@ from orchestrator.planning.resolve import SOURCES, default_store, describe_clust
 from orchestrator.planning.run_plan import RunPlan
 from orchestrator.planning.search_plan import RERUN, SearchPlan
 from orchestrator.reuse import mark_done
+from orchestrator.sources import digest_package
 from orchestrator.tracking import storage as places
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.owner import is_owned
@@ -110,18 +111,24 @@ def check_fingerprint(run: RunPlan, history: SearchHistory) -> None:
     Raises:
         RecordError: Names what differs.
     """
-    if _fingerprint(run)[0] == run.fingerprint:
+    changed = [
+        f"the installed package {name} has changed"
+        for name, digest in run.numbers.installed.items()
+        if digest_package(name) != digest
+    ]
+    if not changed and _fingerprint(run)[0] == run.fingerprint:
         return
     here = environment_of(run.numbers)
     # timm's version was among the facts alone, once.
     there = {"timm": history.facts.get("timm"), **history.plan.get("environment", {})}
-    changed = [
+    changed += [
         f"{name} was {there.get(name) or 'none'}, is {here[name] or 'none'}"
         if name != "source"
         else "the source that trains has changed"
         for name in here
         if here[name] != (there.get(name) or "")
-    ] or ["fingerprints are made in another way now"]
+    ]
+    changed = changed or ["fingerprints are made in another way now"]
     raise RecordError(
         f"{run.run_id}: what is left would be other numbers ({'; '.join(changed)}); "
         "`orchestrator run` trains it under the next number"
@@ -173,6 +180,8 @@ def plan_again(run: RunPlan, search: Path, cluster: Cluster, *, storage: Path) -
     folder = storage / again_name / str(places.claim_number(storage, again_name))
     name = run.run_id.rpartition("/")[2]
     # Of what computes it now, which may not be what computed it then.
+    installed = {package: digest_package(package) for package in run.numbers.installed}
+    run = replace(run, numbers=replace(run.numbers, installed=installed))
     fingerprint, lineage = _fingerprint(run)
     run_id = f"{again_name}/{folder.name}/{name}"
     # From its first epoch on, also where the recorded one went on from another.

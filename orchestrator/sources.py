@@ -5,6 +5,7 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -98,23 +99,38 @@ def find_sources(spec: ExperimentSpec) -> dict[str, Path]:
     return {name: found[name] for name in sorted(found)}
 
 
-def find_installed(spec: ExperimentSpec, sources: Mapping[str, Path]) -> dict[str, Path]:
-    """Files of installed modules that a spec names: they do not travel, but they count.
+def digest_installed(spec: ExperimentSpec, sources: Mapping[str, Path]) -> dict[str, str]:
+    """Installed packages that a spec names, to what is in them: they count and do not travel.
 
-    Such as one on PYTHONPATH, or of a package that was installed to be edited.
+    Such as one on PYTHONPATH, or one that was installed to be edited.
 
     Args:
-        spec: The experiment, after `find_sources` has imported what it names.
-        sources: What that has found.
+        spec: The experiment.
+        sources: What `find_sources` has found of it.
     """
     tops = {name.partition(":")[0].partition(".")[0] for _, name in _references(spec)}
     tops -= _COUNTED | {Path(name).parts[0].removesuffix(".py") for name in sources}
-    found = {}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if name.partition(".")[0] in tops and isinstance(file, str) and file.endswith(".py"):
-            found[f"{name}.py"] = Path(file)
-    return dict(sorted(found.items()))
+    return {top: digest_package(top) for top in sorted(tops)}
+
+
+def digest_package(name: str) -> str:
+    """SHA-256 over all Python files of an installed package, whether imported yet or not.
+
+    Empty where there is none, or it is not made of Python files.
+    """
+    try:
+        found = find_spec(name)
+    except ValueError:
+        found = None
+    if found is None:
+        return ""
+    files = {}
+    for place in found.submodule_search_locations or ():
+        for path in Path(place).rglob("*.py"):
+            files[path.relative_to(place).as_posix()] = path
+    if not files and found.origin is not None and found.origin.endswith(".py"):
+        files[f"{name}.py"] = Path(found.origin)
+    return digest_sources({key: files[key] for key in sorted(files)})
 
 
 def _add_later_imports(found: dict[str, Path], root: Path) -> None:

@@ -103,7 +103,7 @@ class Verification:
             runs=runs,
             lanes=replace(self.search.lanes, lanes=1, workers=1),
         )
-        with launch(plan, self._cluster, {}) as launched:
+        with launch(plan, self._cluster, {}, {}) as launched:
             if not launched.wait(lambda: None):
                 raise KeyboardInterrupt
         return self._compare("lane")

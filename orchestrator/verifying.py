@@ -74,6 +74,8 @@ def _find_recorded(source: str, storage_path: str | None) -> RecordedRun:
         return find_recorded(source, storage_path=storage_path)
     except RecordError as error:
         near = suggest_file(Path.cwd() / source)
+        if not near and not source.endswith((".yaml", ".yml")):
+            raise
         raise RecordError(f"{source}: no such file{near}\nnor a run: {error}") from error
 
 

@@ -283,6 +283,7 @@ def test_an_installed_module_counts_and_stays_where_it_is(
     library = tmp_path_factory.mktemp("library")
     (library / "installed_of_mine").mkdir(parents=True)
     (library / "installed_of_mine" / "__init__.py").write_text("from .part import loss\n")
+    late = library / "installed_of_mine" / "late.py"
     part = library / "installed_of_mine" / "part.py"
     part.write_text("def loss(logits, targets):\n    return logits.sum()\n")
     monkeypatch.syspath_prepend(library)
@@ -290,10 +291,12 @@ def test_an_installed_module_counts_and_stays_where_it_is(
     first = read("loss.name=installed_of_mine:loss")
     part.write_text("def loss(logits, targets):\n    return logits.mean()\n")
     second = read("loss.name=installed_of_mine:loss")
+    late.write_text("# Imported by nobody yet.\n")
+    third = read("loss.name=installed_of_mine:loss")
 
-    assert (first.sources, first.root) == ({}, "")
-    assert not first.inputs.sources_travel
-    assert len({"", first.inputs.sources, second.inputs.sources}) == 3
+    assert (first.sources, first.root, first.inputs.sources) == ({}, "", "")
+    found = [each.inputs.installed["installed_of_mine"] for each in (first, second, third)]
+    assert len({"", *found}) == 4
 
 
 def test_what_is_imported_later_travels_too(read: Read, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from orchestrator.planning.numbers import Limits
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.reopening import move_run, plan_again, reopen_folder, reopen_search
 from orchestrator.reuse import decide_search
+from orchestrator.sources import digest_package
 from orchestrator.specs.load import load_spec
 from orchestrator.tracking import journal, storage
 from orchestrator.tracking.owner import describe_owner, own
@@ -156,6 +157,28 @@ def test_what_has_changed_since_is_named(decide: Decide, tmp_path: Path) -> None
 
     record(replace(old, environment=plan.environment), finished=0)
     with pytest.raises(RecordError, match=r"\(fingerprints are made in another way now\);"):
+        reopen_search("demo", HERE, storage=tmp_path)
+
+
+def test_an_installed_package_that_has_changed_is_named(
+    decide: Decide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left would be trained by other code than what is done."""
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "edited_of_mine.py").write_text("VALUE = 1\n")
+    monkeypatch.syspath_prepend(library)
+    plan = decide()
+    installed = {"edited_of_mine": digest_package("edited_of_mine")}
+    runs = [
+        replace(run, numbers=replace(run.numbers, installed=installed)) for run in plan.runs
+    ]
+    record(replace(plan, runs=tuple(runs)), finished=1)
+    (library / "edited_of_mine.py").write_text("VALUE = 2\n")
+
+    with pytest.raises(
+        RecordError, match=r"other numbers \(the installed package edited_of_mine has changed"
+    ):
         reopen_search("demo", HERE, storage=tmp_path)
 
 

@@ -79,16 +79,25 @@ class Queue:
         self.runs: dict[str, RunBook] = {}
         self._waiting: deque[str] = deque()
         self._settled: dict[str, Ending] = {}
+        self._parts: dict[str, int] = {}
 
-    def settle(self, endings: Mapping[str, Ending]) -> None:
-        """Know runs that need not be trained, by the endings that they have had."""
+    def settle(self, endings: Mapping[str, Ending], parts: Mapping[str, int]) -> None:
+        """Know what an earlier broker has come to.
+
+        Args:
+            endings: Of the runs that need not be trained.
+            parts: Of a batch, of runs that were found to need several.
+        """
         self._settled.update(endings)
+        self._parts.update(parts)
 
     def submit(self, plan: RunPlan) -> RunBook:
         """Add a run; one that is known already is only returned."""
         if plan.run_id not in self.runs:
             run = self.runs[plan.run_id] = RunBook(
-                plan, asyncio.get_running_loop().create_future()
+                plan,
+                asyncio.get_running_loop().create_future(),
+                parts=self._parts.get(plan.run_id, 1),
             )
             if plan.run_id in self._settled:
                 run.ending.set_result(self._settled[plan.run_id])

@@ -43,9 +43,9 @@ class Broker:
         await self._notify()
         return list(await asyncio.gather(*(asyncio.shield(run.ending) for run in runs)))
 
-    async def settle(self, endings: Mapping[str, Ending]) -> None:
-        """Know runs that need not be trained, by the endings that they have had."""
-        self._ledger.queue.settle(endings)
+    async def settle(self, endings: Mapping[str, Ending], parts: Mapping[str, int]) -> None:
+        """Know what an earlier broker has come to; arguments as for `Queue.settle`."""
+        self._ledger.queue.settle(endings, parts)
 
     async def wait_for_training(self) -> None:
         """Return once a run has reported its first epoch, or has ended."""

@@ -16,7 +16,9 @@ from orchestrator.launch.environment import WORKER_SETTINGS
 _PACKAGE: Final = Path(__file__).parents[2]
 _RANK: Final = re.compile(r"^\[rank\d+\]: ")
 """torch's mark on what a worker among several says of its end."""
-_REFUSAL: Final = re.compile(r"^orchestrator\.errors\.\w+: ")
+_REFUSAL: Final = re.compile(r"^orchestrator\.[\w.]+Error: ")
+"""How Python begins what it says of an exception of ours; its text may have several lines."""
+_FRAME: Final = re.compile(r'^  File ".*", line \d+')
 Program = subprocess.Popen[str]
 
 
@@ -76,8 +78,11 @@ def wait_for_programs(programs: Sequence[Program]) -> list[str]:
 
 
 def _word_failure(err: str, status: int) -> TrainingError:
-    lines = [line for line in err.splitlines() if line.strip()]
-    last = _RANK.sub("", lines[-1]) if lines else f"ended with status {status}"
-    if _REFUSAL.match(last):
-        return TrainingError(_REFUSAL.sub("", last))
-    return CrashedError(last)
+    lines = [_RANK.sub("", line) for line in err.splitlines() if line.strip()]
+    if not lines:
+        return CrashedError(f"ended with status {status}")
+    for index, line in enumerate(lines):
+        is_last = not any(_FRAME.match(later) for later in lines[index:])
+        if is_last and _REFUSAL.match(line):
+            return TrainingError("\n".join([_REFUSAL.sub("", line), *lines[index + 1 :]]))
+    return CrashedError(lines[-1])

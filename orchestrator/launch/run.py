@@ -35,6 +35,8 @@ class Launched:
     lanes: "Lanes"
     endings: Mapping[str, Mapping[str, Any]]
     """Of the runs that need not be trained."""
+    parts: Mapping[str, int]
+    """Of a batch, of runs that were found to need several."""
     _failures: list[BaseException] = field(default_factory=list)
     _stopping: bool = False
 
@@ -71,7 +73,7 @@ class Launched:
 
     def _submit(self) -> None:
         try:
-            self.broker.ask("settle", dict(self.endings))
+            self.broker.ask("settle", dict(self.endings), dict(self.parts))
             if self.plan.is_search:
                 self._begin_early()
                 if self._stopping:
@@ -102,7 +104,10 @@ class Launched:
 
 @contextmanager
 def launch(
-    plan: SearchPlan, cluster: Cluster, endings: Mapping[str, Mapping[str, Any]]
+    plan: SearchPlan,
+    cluster: Cluster,
+    endings: Mapping[str, Mapping[str, Any]],
+    parts: Mapping[str, int],
 ) -> Iterator[Launched]:
     """Start Ray, the broker and the lanes of a plan; all of it ends with the block.
 
@@ -110,6 +115,7 @@ def launch(
         plan: The search.
         cluster: What the machines offer.
         endings: Of the runs that need not be trained.
+        parts: Of a batch, of runs that were found to need several.
     """
     folder = plan.folder / RAY_FOLDER
     import ray  # noqa: F401  before the thread below, which imports parts of it
@@ -124,7 +130,7 @@ def launch(
         broker = start_broker(plan.folder, plan.lanes)
         lanes = Lanes(plan.lanes, broker, folder=folder, joined=bool(cluster.address))
         try:
-            yield Launched(plan=plan, broker=broker, lanes=lanes, endings=endings)
+            yield Launched(plan=plan, broker=broker, lanes=lanes, endings=endings, parts=parts)
         finally:
             broker.tell("close", timeout_s=_FAREWELL_S)
             lanes.join(timeout_s=_FAREWELL_S)

@@ -1,6 +1,8 @@
-"""Temporary folders of a command: for Ray and for what shall not stay; none outlives its use.
+"""Temporary folders of a command: for Ray and for what shall not stay.
 
-A command that is killed leaves its folders behind; the next one removes them.
+A command that is killed leaves its folders behind; the next one removes them. Whether a
+command lives is told by the lock that it holds, since ids of processes mean nothing in another
+container that shares the folder.
 """
 
 import fcntl
@@ -15,81 +17,73 @@ from typing import IO, Final
 from orchestrator.launch.processes import is_named
 
 _PREFIX: Final = "orchestrator-"
-_NAME: Final = re.compile(rf"{_PREFIX}(\d+)-.+")
+_NAME: Final = re.compile(rf"{_PREFIX}\d+-[a-z0-9_]{{8}}")
 _LONGEST: Final = 40
 _SHORT: Final = "/tmp"
 _LOCK: Final = "owner.lock"
 _KEPT: Final = "kept"
-_locks: list[IO[bytes]] = []
-"""Held until this process ends, however it does."""
+_held: Final[dict[Path, IO[bytes]]] = {}
+"""Folders of this process, and the lock of each."""
 
 
 def make_temporary_folder() -> Path:
-    """A folder told by our process id; those that killed commands have left are removed."""
+    """A folder with our process id in its name; those of killed commands are removed."""
     remove_left_folders()
+    for folder in [folder for folder in _held if not folder.is_dir()]:
+        _held.pop(folder).close()
     # Ray's Unix sockets live below it, and their paths may have 107 bytes.
     usual = tempfile.gettempdir()
     short = usual if len(usual) <= _LONGEST else _SHORT
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=short))
-    lock = (folder / _LOCK).open("wb")
+    unfinished = folder / f"{_LOCK}.part"
+    lock = unfinished.open("wb")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    _locks.append(lock)
+    # Never there without being held.
+    unfinished.rename(folder / _LOCK)
+    _held[folder] = lock
     return folder
 
 
 def keep_folder(folder: Path) -> None:
-    """Let a folder stay for its user to look into."""
+    """Let a folder stay for its user to look into; nothing removes it."""
     (folder / _KEPT).touch()
 
 
 def remove_temporary_folders() -> None:
     """Remove those of this process, for an end that cannot wait."""
-    for folder, process in _list_folders():
-        if process == os.getpid():
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in list(_held):
+        shutil.rmtree(folder, ignore_errors=True)
+        _held.pop(folder).close()
 
 
 def remove_left_folders() -> None:
     """Remove this user's folders whose commands have ended, unless they were to stay."""
-    for folder, process in _list_folders():
+    for folder in _list_folders():
         try:
-            is_ours = folder.stat().st_uid == os.getuid()
-            is_left = is_ours and not _is_alive(process) and not (folder / _KEPT).exists()
-            # A command in another container has an id that means nothing here.
-            if is_left and not _is_locked(folder) and not is_named(str(folder)):
+            if folder.stat().st_uid == os.getuid() and _is_left(folder):
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:
             # Another command was quicker.
             continue
 
 
-def _list_folders() -> Iterator[tuple[Path, int]]:
-    """All that there are, and the id of the process that made each."""
+def _list_folders() -> Iterator[Path]:
+    """All whose names are of the kind that we give."""
     for parent in {tempfile.gettempdir(), _SHORT}:
         for folder in Path(parent).glob(f"{_PREFIX}*"):
-            named = _NAME.fullmatch(folder.name)
-            if named and folder.is_dir() and not folder.is_symlink():
-                yield folder, int(named[1])
+            if _NAME.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+                yield folder
 
 
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        # Somebody else's, or no process of this machine.
-        return True
-    return True
-
-
-def _is_locked(folder: Path) -> bool:
+def _is_left(folder: Path) -> bool:
+    """Whether its lock is there and nobody holds it, and nobody lives in the folder."""
     path = folder / _LOCK
-    if not path.exists():
+    if not path.is_file() or (folder / _KEPT).exists():
         return False
     with path.open("rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
-    return False
+            return False
+    # A Ray whose command was killed takes some seconds to end.
+    return not is_named(str(folder))

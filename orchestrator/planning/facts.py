@@ -49,9 +49,9 @@ class Inputs:
     tensors: Mapping[str, FileFacts] = field(default_factory=dict)
     """File named by a rule of `model.rules` to what is in it."""
     sources: str = ""
-    """Digest of the user's own code."""
-    sources_travel: bool = False
-    """Whether some of it is copied to the workers; else it is installed there."""
+    """Digest of the user's own code that travels to the workers."""
+    installed: Mapping[str, str] = field(default_factory=dict)
+    """Installed packages of the user's to digests of their code."""
 
 
 def known_facts(data: DataSpec) -> DataSetFacts | None:

@@ -73,6 +73,7 @@ def resolve_numbers(
         threads=lanes.cpus_per_worker,
         device=lanes.device,
         sources=inputs.sources,
+        installed=inputs.installed,
         limit_batches=limits.fast_dev_run,
         overfit_batches=limits.overfit_batches,
     )

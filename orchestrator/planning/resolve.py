@@ -171,7 +171,7 @@ def _resolve_place(keys: Keys, inputs: Inputs, *, folder: Path) -> Place:
         download=keys.data.download,
         cache=choose_cache(keys.data),
         weights=weights.path if weights else "",
-        sources=str(folder.parent / SOURCES) if inputs.sources_travel else "",
+        sources=str(folder.parent / SOURCES) if inputs.sources else "",
     )
 
 

@@ -8,7 +8,7 @@ notice a changed result looks at `numbers` only.
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.planning.plain import build_plan
@@ -43,7 +43,9 @@ class Numbers:
     """Threads of one worker; float sums depend on them."""
     device: Literal["cpu", "cuda"]
     sources: str
-    """Digest of the user's own code; empty where there is none."""
+    """Digest of the user's own code that travels; empty where there is none."""
+    installed: Mapping[str, str] = field(default_factory=dict)
+    """Installed packages of the user's to digests of their code."""
     limit_batches: int | None
     """Train and validate on this many batches of each epoch only; None for all."""
     overfit_batches: int | None

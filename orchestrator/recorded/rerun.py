@@ -61,7 +61,7 @@ def rerun(text: str, *, storage_path: str | None = None, watch: Watch | None = N
     if recorded.plan.place.sources:
         shutil.copytree(search / SOURCES, plan.folder / SOURCES)
     # What it repeats is there already: nothing is taken from there.
-    record = resume(plan, cluster, watch or Watch(), again=lambda: plan)
+    record = resume(plan, cluster, watch or Watch(), again=lambda: plan, first=search)
     first, (second,) = recorded.found.run, record.runs
     return Rerun(
         first=first,

@@ -14,7 +14,6 @@ Attempt = Mapping[str, Any]
 Note = Mapping[str, Any]
 
 _SOFTWARE: Final = ("python", *PACKAGES, "cuda", "cudnn")
-_WORKING_COPY: Final = ("git.commit", "git.diff_sha256")
 _WORKERS: Final = ("device_name", "cpu_capability", "threads")
 
 
@@ -88,6 +87,9 @@ def word_notes(notes: Iterable[Note], attempts: Sequence[Attempt]) -> Iterator[s
         elif note["note"] == "parts":
             parts = f"{note['parts']} parts"
             yield f"batches were cut into {parts}; batch normalisation sees one part at a time"
+        elif note["note"] == "scored":
+            at_once = f"{note['at_once']} at a time"
+            yield f"images were scored {at_once}: more found no memory on the GPU"
     yield from word_changes(attempts)
 
 
@@ -107,9 +109,9 @@ def _list_others(attempt: Attempt, last: Attempt) -> dict[str, Any]:
 
 
 def _list_deciding(attempt: Attempt) -> dict[str, str]:
-    """What can change a number, beside the plan."""
+    """What can change a number beside plan and source, which the fingerprint holds."""
     facts = attempt["facts"]
-    own = {name: str(facts.get(name, "")) for name in (*_SOFTWARE, *_WORKING_COPY)}
+    own = {name: str(facts.get(name, "")) for name in _SOFTWARE}
     for name in _WORKERS:
         own[name] = ", ".join(str(worker.get(name, "")) for worker in attempt["workers"])
     return own

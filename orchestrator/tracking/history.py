@@ -62,6 +62,12 @@ class RunState:
         """The run that trained what this one has; empty where it was trained itself."""
         return find_reused(self.notes, self.attempts)
 
+    @property
+    def parts(self) -> int | None:
+        """Parts that its batches were cut into at last; None where the plan's own were."""
+        found: list[int] = [note["parts"] for note in self.notes if note["note"] == "parts"]
+        return found[-1] if found else None
+
     def take_report(self, when: float, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add one epoch of the present attempt."""
         self.history.append({"epoch": epoch, **metrics})

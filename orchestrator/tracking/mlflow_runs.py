@@ -53,6 +53,17 @@ def find_runs(client: "MlflowClient", experiment: str, history: SearchHistory) -
     return found
 
 
+def delete_tag(client: "MlflowClient", identifier: str, name: str) -> None:
+    """Remove a run's tag; one that is gone is no mistake, as the last answer may be lost."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.delete_tag(identifier, name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+
+
 def create_search(client: "MlflowClient", experiment: str, history: SearchHistory) -> str:
     """MLflow's id of a new run that stands for a search."""
     label = label_of(history.plan)

@@ -53,7 +53,7 @@ def build_receipt(history: SearchHistory, run_id: str) -> dict[str, Any]:
             if key.startswith("git.")
         },
         "workers": list(last.get("workers", [])),
-        "parts": next((n["parts"] for n in reversed(run.notes) if n["note"] == "parts"), None),
+        "parts": run.parts,
         "attempts": list_attempts(run.attempts),
         "changes": list(word_changes(run.attempts)),
         "notes": [

@@ -16,6 +16,7 @@ from orchestrator.tracking.mlflow_runs import (
     RUN_ID_TAG,
     create_run,
     create_search,
+    delete_tag,
     find_experiment,
     find_runs,
     label_of,
@@ -114,7 +115,7 @@ class Replay:
     def _revive(self, client: "MlflowClient", run_id: str) -> None:
         """Let MLflow know that an interrupted run goes on."""
         if run_id in self._blamed:
-            client.delete_tag(self._ids[run_id], _ERROR)
+            delete_tag(client, self._ids[run_id], _ERROR)
             self._blamed.remove(run_id)
         if run_id in self._killed:
             client.update_run(self._ids[run_id], status="RUNNING")

@@ -1,7 +1,9 @@
 """The working copy that trained: its commit, and what it has that no commit has."""
 
 import hashlib
+import os
 import subprocess
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,18 @@ _LARGEST: Final = 64 * 2**10
 _MOST: Final = 100
 _LOOKED_AT: Final = 8000
 """Bytes without a zero among them make a text, as git has it."""
+_OPENED: Final = 2000
+"""New files that are looked into at all: on a network's disk each takes its time."""
+_DIFF: Final = (
+    "diff",
+    "--binary",
+    # What the user has set for the eye, a patch cannot have.
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-color",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+)
 
 
 def describe_commit(folder: Path | None) -> dict[str, str]:
@@ -50,7 +64,7 @@ def save_changes(folder: Path | None, into: Path, *, storage: Path) -> dict[str,
         InfeasibleError: The disk is full or gone.
     """
     root = _git(folder, "rev-parse", "--show-toplevel")
-    tracked = _ask_git(folder, "diff", "--binary", "HEAD")
+    tracked = _ask_git(folder, *_DIFF, "HEAD")
     if root is None or tracked is None:
         return {}
     new, facts = _add_untracked(Path(root), storage)
@@ -68,14 +82,18 @@ def _add_untracked(root: Path, storage: Path) -> tuple[bytes, dict[str, str]]:
     """New files as one patch, and how many there are; the index is not touched for it."""
     listed = _ask_git(root, "ls-files", "--others", "--exclude-standard", "-z") or b""
     names = [name.decode(errors="surrogateescape") for name in listed.split(b"\0") if name]
-    kept = storage.resolve()
-    mine = [name for name in names if not (root / name).resolve().is_relative_to(kept)]
-    small = [name for name in mine if _is_small_text(root / name)][:_MOST]
+    inside = os.path.relpath(os.path.realpath(storage), os.path.realpath(root))
+    # Records may lie elsewhere too: a quick try has a storage of its own.
+    searches = [os.path.dirname(name) for name in names if name.endswith("/journal.jsonl")]  # noqa: PTH120
+    apart = tuple(f"{folder}/" for folder in (inside, *searches))
+    mine = [name for name in names if not name.startswith(apart)]
+    texts = (name for name in mine[:_OPENED] if _is_small_text(root / name))
+    small = list(islice(texts, _MOST))
     if not mine:
         return b"", {}
     patches = [
         # Status 1 says that they differ.
-        _ask_git(root, "diff", "--no-index", "--", "/dev/null", name, good=(0, 1)) or b""
+        _ask_git(root, *_DIFF, "--no-index", "--", "/dev/null", name, good=(0, 1)) or b""
         for name in small
     ]
     limits = f"texts of {_LARGEST // 2**10} KiB at most, {_MOST} in all"

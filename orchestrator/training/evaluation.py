@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,8 @@ from orchestrator.training.model.outputs import read_outputs
 from orchestrator.training.precision import Precision
 from orchestrator.training.whole_file import whole_file
 
-_IMAGES_AT_ONCE: Final = 512
-"""Scored by one worker at once, and fewer where a GPU has no memory for them."""
+AT_ONCE: Final = 512
+"""Images that one worker scores at once; fewer where a GPU has no memory for them."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def evaluate(  # noqa: PLR0913  keywords
     precision: Precision,
     loader_workers: int,
     limit_batches: int | None = None,
-) -> tuple[Tally, Predictions]:
+    at_once: int = AT_ONCE,
+) -> tuple[Tally, Predictions, int]:
     """Score the network and keep what it said.
 
     Args:
@@ -56,34 +58,35 @@ def evaluate(  # noqa: PLR0913  keywords
         precision: How the network computes.
         loader_workers: Processes that prepare batches; 0 prepares them here.
         limit_batches: Score this many batches only; None for all.
+        at_once: Images to try at once.
 
     Returns:
-        The tally over all workers and this worker's own predictions.
+        The tally over all workers, this worker's own predictions, and how many images fitted at
+        once on every worker.
 
     Raises:
         TrainingError: An image cannot be read or changed, or not even one fits on the device.
     """
-    limit = None if limit_batches is None else limit_batches * _IMAGES_AT_ONCE
+    positions = eval_positions(
+        images,
+        rank=context.rank,
+        world_size=context.world_size,
+        limit=None if limit_batches is None else limit_batches * AT_ONCE,
+    )
+    load = partial(
+        eval_batches, images, plan, device=context.device, loader_workers=loader_workers
+    )
     model.eval()
-    size, scored = _IMAGES_AT_ONCE, None
+    size, scored = 2 * at_once, None
     while scored is None:
-        positions = eval_positions(
-            images,
-            rank=context.rank,
-            world_size=context.world_size,
-            batch_size=size,
-            limit=limit,
-        )
-        batches = eval_batches(
-            images, plan, positions, device=context.device, loader_workers=loader_workers
-        )
-        scored = _score(model, batches, precision, at_once=size)
         size //= 2
+        scored = _score(model, load(positions.split(size)), precision, at_once=size)
     tallies, logits, labels = scored
     total = merge_tallies(tallies, device=context.device)
     if context.world_size > 1:
         distributed.all_reduce(total)
-    return read_tally(total), Predictions(logits, labels, images.ids[torch.cat(positions)])
+    predictions = Predictions(logits, labels, images.ids[positions])
+    return read_tally(total), predictions, -context.largest(-size)
 
 
 def _score(

@@ -180,7 +180,7 @@ class Extraction:
         images, size = self._data.parts[part], self._job.batch_size
         if rank >= len(images):
             return
-        positions = eval_positions(images, rank=rank, world_size=world_size, batch_size=size)
+        positions = eval_positions(images, rank=rank, world_size=world_size).split(size)
         batches = eval_batches(
             images,
             self._job.data,

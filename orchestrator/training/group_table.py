@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from orchestrator.planning.section_plans import DataPlan
 from orchestrator.training.param_groups import ParamGroup
 
 
@@ -45,3 +46,11 @@ def tabulate_groups(groups: Sequence[Mapping[str, Any]]) -> str:
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
         for row in rows
     )
+
+
+def describe_network(model: nn.Module, groups: Sequence[ParamGroup], data: DataPlan) -> str:
+    """A network layer by layer, and its groups, as text."""
+    from orchestrator.training.model.summary import summarize_model
+
+    summary = summarize_model(model, data.channels, data.image_size)
+    return f"{summary.describe()}\n\n{tabulate_groups(describe_groups(groups, model))}"

@@ -57,7 +57,7 @@ def score_run(plan: RunPlan, part: str) -> RescoredRun:
         restored = restore_run(plan, device)
         data = open_parts(numbers.data, plan.place, seed=numbers.seed, parts=(part,))
         check_classes(restored, data.classes, run_id=plan.run_id)
-        tally, predictions = evaluate(
+        tally, predictions, _ = evaluate(
             restored.model,
             data.parts[part],
             numbers.data,

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from orchestrator.planning.run_plan import RunPlan
-from orchestrator.planning.section_plans import DataPlan
 from orchestrator.training.checkpoint import Checkpoints, copy_values
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.data.build import RunData
 from orchestrator.training.data.loader import TrainLoader
 from orchestrator.training.epoch_loss import check_finite, check_weights, mean_loss, pool_losses
-from orchestrator.training.evaluation import Predictions, evaluate
-from orchestrator.training.group_table import describe_groups, tabulate_groups
+from orchestrator.training.evaluation import AT_ONCE, Predictions, evaluate
+from orchestrator.training.group_table import describe_network
 from orchestrator.training.history import History
 from orchestrator.training.loss import Targets
 from orchestrator.training.memory import find_parts, told_of_memory
@@ -78,6 +77,7 @@ class Training:
         """This worker's, of the steps that the present epoch has done."""
         self._lr = 0.0
         """Highest learning rate at the beginning of the present epoch."""
+        self._at_once = AT_ONCE
         self._counted: Predictions | None = None
         """Of the epoch that counts; None where it was scored before this process was."""
         self._best: dict[str, Any] | None = None
@@ -179,7 +179,7 @@ class Training:
         return metrics
 
     def _evaluate(self) -> tuple[Tally, Predictions]:
-        return evaluate(
+        tally, predictions, at_once = evaluate(
             self._state.scored_model,
             self._data.val,
             self._numbers.data,
@@ -187,7 +187,12 @@ class Training:
             precision=self._state.precision,
             loader_workers=self._plan.place.loader_workers,
             limit_batches=self._numbers.limit_batches,
+            at_once=self._at_once,
         )
+        if at_once < self._at_once and self._context.rank == 0:
+            self._context.note({"note": "scored", "at_once": at_once})
+        self._at_once = at_once
+        return tally, predictions
 
     def _pool_losses(self, epoch: int) -> Tensor:
         steps = self._loader.steps_per_epoch
@@ -216,7 +221,8 @@ class Training:
         """Score the epoch that counts in full, and leave everything in the run's folder."""
         model = self._state.scored_model
         if self._plan.place.describes_network and self._folder.writes:
-            self._folder.write_summary(_describe_network(self._state, self._numbers.data))
+            text = describe_network(self._state.model, self._state.groups, self._numbers.data)
+            self._folder.write_summary(text)
         digest = digest_weights(model)
         self._folder.write_last(model.state_dict())
         if self._counted is None:
@@ -235,11 +241,3 @@ class Training:
             },
             weights_sha256=digest,
         )
-
-
-def _describe_network(state: TrainingState, data: DataPlan) -> str:
-    from orchestrator.training.model.summary import summarize_model
-
-    summary = summarize_model(state.model, data.channels, data.image_size)
-    rows = describe_groups(state.groups, state.model)
-    return f"{summary.describe()}\n\n{tabulate_groups(rows)}"

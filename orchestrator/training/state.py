@@ -235,6 +235,8 @@ class TrainingState:
 
 def _compile(network: nn.Module) -> nn.Module:
     """Made for each size of batch by itself: one made for all depends on which came first."""
+    # After eight variants of a network's class torch stops compiling it, without a word.
+    torch.compiler.reset()
     # Kernels that are chosen by timing them add in another order where another one won.
     options: dict[str, Any] = {"deterministic": torch.are_deterministic_algorithms_enabled()}
     return cast(nn.Module, torch.compile(network, dynamic=False, options=options))

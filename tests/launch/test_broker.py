@@ -452,10 +452,11 @@ def test_a_run_out_of_memory_is_tried_with_smaller_parts(
 def test_parts_that_were_found_once_are_not_sought_again(
     tmp_path: Path, plans: list[dict[str, Any]]
 ) -> None:
-    """A lane that dies before its first checkpoint trains with the same ones."""
+    """A lane that dies before its first checkpoint trains with the same ones; a broker too."""
 
     async def scene() -> tuple[int, int]:
         broker = Broker(str(tmp_path), ["lane 0"])
+        await broker.settle({}, {"demo/1/seed=0": 2})
         submitted = asyncio.create_task(broker.train(plans[:1]))
         found = []
         for generation in ("first", "second"):
@@ -469,7 +470,7 @@ def test_parts_that_were_found_once_are_not_sought_again(
         await submitted
         return found[0], found[1]
 
-    assert play(scene()) == (1, 4)
+    assert play(scene()) == (2, 4)
 
 
 def test_runs_that_are_settled_are_not_trained(
@@ -479,7 +480,7 @@ def test_runs_that_are_settled_are_not_trained(
 
     async def scene() -> list[dict[str, Any]]:
         broker = Broker(str(tmp_path), ["lane 0"])
-        await broker.settle({"demo/1/seed=0": FINISHED})
+        await broker.settle({"demo/1/seed=0": FINISHED}, {})
         submitted = asyncio.create_task(broker.train(plans[:2]))
         await broker.join("lane 0", "first", {})
         text = await broker.next_assignment("lane 0", "first", 0)

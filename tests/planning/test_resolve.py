@@ -114,6 +114,7 @@ def test_the_smallest_spec_is_decided_to_the_last_value(make_plan: MakePlan) -> 
             "threads": 1,
             "device": "cpu",
             "sources": "",
+            "installed": {},
             "limit_batches": None,
             "overfit_batches": None,
         },

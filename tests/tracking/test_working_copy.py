@@ -41,13 +41,37 @@ def test_uncommitted_changes_are_kept(working: Path) -> None:
     assert (working / "net.py").read_text() == "width = 2\n"
 
 
+def test_what_the_user_has_set_for_the_eye_breaks_no_patch(working: Path) -> None:
+    """Colours, other programs, names without a prefix; a link that leads to itself."""
+    for key, value in (
+        ("diff.external", "true"),
+        ("color.ui", "always"),
+        ("diff.noprefix", "true"),
+    ):
+        git("config", key, value)
+    (working / "loop").symlink_to("loop")
+    (working / "net.py").write_text("width = 2\n")
+    (working / "new.py").write_text("width = 3\n")
+
+    facts = save(working)
+
+    git("checkout", "--quiet", "net.py")
+    (working / "new.py").unlink()
+    git("apply", "-p1", str(working.parent / "kept" / facts["git.diff_file"]))
+    assert (working / "net.py").read_text() == "width = 2\n"
+    assert (working / "new.py").read_text() == "width = 3\n"
+    assert facts["git.untracked"].startswith("1 of 2 ")
+
+
 def test_small_new_texts_are_kept_too(working: Path) -> None:
     """Wherever in the copy the spec lies; not what is large, binary, ignored or a record."""
     below = working / "specs"
     for name in ("specs", "runs"):
         (working / name).mkdir()
     texts = {"own net.py": "width = 3\n", "specs/a.yaml": "name: a\n"}
-    others = {"ignored": "a", "runs/journal.jsonl": "{}", "large": "x" * 65_537, "zero": "\0"}
+    (working / "tries").mkdir()
+    records = {"runs/x.csv": "a", "tries/journal.jsonl": "{}", "tries/metrics.csv": "b"}
+    others = {**records, "ignored": "a", "large": "x" * 65_537, "zero": "\0"}
     for name, text in (texts | others).items():
         (working / name).write_text(text)
     status = git("status", "--porcelain")

@@ -41,7 +41,7 @@ FIVE = ImageSet(
 
 def score(limit_batches: int | None = None) -> tuple[dict[str, float], evaluation.Predictions]:
     """Metrics and predictions of the five images."""
-    tally, predictions = evaluation.evaluate(
+    tally, predictions, _ = evaluation.evaluate(
         Pixel(),
         FIVE,
         plans.data_plan(),
@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_scored_in_smaller_batches() -> None:
     model = Tight(2)
     arguments = (FIVE, plans.data_plan(), SINGLE)
 
-    tally, predictions = evaluation.evaluate(
+    tally, predictions, at_once = evaluation.evaluate(
         model, *arguments, precision=FLOAT32, loader_workers=0
     )
 
@@ -127,6 +127,6 @@ def test_what_does_not_fit_is_scored_in_smaller_batches() -> None:
     assert tally.to_metrics() == pytest.approx(metrics, rel=1e-12)
     assert torch.equal(predictions.logits, expected.logits)
     assert torch.equal(predictions.ids, expected.ids)
-    assert model.seen[-3:] == [2, 2, 1]
+    assert (model.seen[-3:], at_once) == ([2, 2, 1], 2)
     with pytest.raises(TrainingError, match=r"^out of memory with one image to score \(CUDA"):
         evaluation.evaluate(Tight(0), *arguments, precision=FLOAT32, loader_workers=0)

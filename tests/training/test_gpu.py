@@ -139,6 +139,8 @@ def test_validation_that_does_not_fit_is_scored_in_smaller_batches(
     with memory_left(2**30):
         train(make_wide(1, accumulate=1), tight.context)
 
+    assert roomy.notes == []
+    assert tight.notes == [{"note": "scored", "at_once": 128}]
     for (_, here), (_, there) in zip(roomy.reports, tight.reports, strict=True):
         assert here == pytest.approx(there, rel=1e-5)
 
@@ -192,7 +194,7 @@ def test_weights_of_a_gpu_are_scored_on_a_cpu(
     data = build_data(plan.numbers.data, plan.place, seed=3)
     here = WorkerContext(rank=0, world_size=1, device=cpu, report=lambda *_: "continue")
     precision = Precision.of("float32", cpu, channels_last=False)
-    _, predictions = evaluate(
+    _, predictions, _ = evaluate(
         restored.model, data.val, plan.numbers.data, here, precision=precision, loader_workers=0
     )
 

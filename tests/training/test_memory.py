@@ -102,6 +102,47 @@ def test_a_training_that_goes_on_has_the_parts_that_it_had(
     assert train(broken, new_worker().context) == expected
 
 
+SCORED = """
+import torch
+from torch import nn
+
+class Scored(nn.Sequential):
+    '''Has memory for so many images while it is scored.'''
+
+    def __init__(self, num_classes, most):
+        super().__init__(nn.Flatten(), nn.Linear(64, num_classes))
+        self.most = most
+
+    def forward(self, images):
+        if not torch.is_grad_enabled() and len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return super().forward(images)
+"""
+
+
+def test_images_that_are_scored_in_smaller_batches_are_noted_once(
+    make_assignment: MakeAssignment, new_worker: NewWorker, tmp_path: Path
+) -> None:
+    """Every epoch after the first begins with the size that fitted."""
+    (tmp_path / "scored.py").write_text(SCORED)
+
+    def score(most: int, folder: str) -> Any:
+        worker = new_worker()
+        assignment = make_assignment(
+            model={"architecture": "scored:Scored", "arguments": {"most": most}},
+            place={"sources": str(tmp_path), "folder": str(tmp_path / folder)},
+        )
+        train(assignment, worker.context)
+        return worker
+
+    roomy, tight = score(512, "a"), score(200, "b")
+
+    assert roomy.notes == []
+    assert tight.notes == [{"note": "scored", "at_once": 128}]
+    for (_, here), (_, there) in zip(roomy.reports, tight.reports, strict=True):
+        assert here == pytest.approx(there, rel=1e-6)
+
+
 def test_a_network_that_never_fits_is_told(make: MakeAssignment, new_worker: NewWorker) -> None:
     """Not even two images, which batch normalisation needs."""
     with pytest.raises(OutOfMemoryError, match=rf"^not even 2 images fit on {DEVICE} at once"):

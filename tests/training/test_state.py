@@ -344,6 +344,19 @@ def test_a_compiled_network_learns_the_same(begin: Begin) -> None:
     assert digest_weights(compiled.model)
 
 
+@pytest.mark.slow
+def test_what_a_process_has_compiled_before_changes_nothing(begin: Begin) -> None:
+    """Ten trainings with batches of other sizes: the last is compiled like the first."""
+    from torch._dynamo.utils import counters
+
+    counters.clear()
+    for size in range(2, 12):
+        images, targets = batch(size)
+        begin(training={"compile": True}).step(images, targets, batch_size=size)
+
+    assert counters["frames"]["ok"] == 10
+
+
 class _Gives(nn.Module):
     """Answers every batch alike."""
 

@@ -11,19 +11,17 @@ from orchestrator.training.data.reading import BatchSource, Order, open_reader, 
 
 
 def eval_positions(
-    images: ImageSet, *, rank: int, world_size: int, batch_size: int, limit: int | None = None
-) -> list[Tensor]:
-    """Positions of each batch that a worker scores, int64, shape (B,): all have each one once.
+    images: ImageSet, *, rank: int, world_size: int, limit: int | None = None
+) -> Tensor:
+    """Positions that a worker scores, int64, shape (N,): all workers have each one once.
 
     Args:
         images: What to score; each worker takes every `world_size`-th.
         rank: Number of this worker.
         world_size: Number of workers.
-        batch_size: Images of one worker at once.
         limit: Images of this worker; None for all.
     """
-    positions = torch.arange(rank, len(images), world_size)
-    return list(positions[:limit].split(batch_size))
+    return torch.arange(rank, len(images), world_size)[:limit]
 
 
 def eval_batches(
@@ -39,7 +37,7 @@ def eval_batches(
     Args:
         images: What to score.
         plan: Key `data`, decided.
-        batches: Positions of the images of each batch, from `eval_positions`.
+        batches: Positions of the images of each batch, int64, shape (B,).
         device: Where batches are wanted.
         loader_workers: Processes that prepare batches; 0 prepares them here.
 

@@ -92,7 +92,8 @@ class TrainLoader:
         self._rank = rank
         self._world_size = world_size
         self._device = device
-        self._epochs = epochs
+        self.epochs = epochs
+        """The last one that is read ahead for."""
         self._same = overfit_batches is not None
         sizes = batch_sizes(len(images), batch_size=plan.batch_size, drop_last=plan.drop_last)
         self.sizes = tuple(sizes[:overfit_batches][:limit_batches])
@@ -129,8 +130,9 @@ class TrainLoader:
         for step in range(start, len(self.sizes)):
             self._next = _NOWHERE
             pixels = next(self._stream)
-            is_last = step + 1 == len(self.sizes)
-            self._next = (number + 1, 0) if is_last else (number, step + 1)
+            self._next = (number, step + 1)
+            if step + 1 == len(self.sizes):
+                self._next = _NOWHERE if number == self.epochs else (number + 1, 0)
             yield self._build_batch(self._ahead.popleft(), pixels)
 
     def close(self) -> None:
@@ -145,7 +147,7 @@ class TrainLoader:
         trained on and validation runs: a GPU never waits for a whole batch to be prepared.
         """
         for epoch in count(number):
-            if epoch > number and self._epochs is not None and epoch > self._epochs:
+            if epoch > number and self.epochs is not None and epoch > self.epochs:
                 return
             slots = epoch_slots(
                 self._images.labels,

@@ -192,15 +192,17 @@ def test_normalisation_is_applied(make_plan: MakePlan, coloured: ImageSet) -> No
 
 
 def evaluate(
-    images: ImageSet, plan: DataPlan, *, loader_workers: int = 0, **where: Any
+    images: ImageSet,
+    plan: DataPlan,
+    *,
+    loader_workers: int = 0,
+    batch_size: int = 512,
+    **where: Any,
 ) -> list[tuple[Tensor, Tensor]]:
     """All batches of an evaluation."""
-    positions = eval_positions(
-        images, **{"rank": 0, "world_size": 1, "batch_size": 512, **where}
-    )
-    return list(
-        eval_batches(images, plan, positions, device=CPU, loader_workers=loader_workers)
-    )
+    positions = eval_positions(images, **{"rank": 0, "world_size": 1, **where})
+    batches = positions.split(batch_size)
+    return list(eval_batches(images, plan, batches, device=CPU, loader_workers=loader_workers))
 
 
 @pytest.mark.parametrize("loader_workers", [0, 2])
@@ -214,9 +216,9 @@ def test_every_image_is_scored_once(
     )
     seen = []
     for rank in range(world_size):
-        where = {"rank": rank, "world_size": world_size, "batch_size": 3}
-        positions = eval_positions(coloured, **where)
-        scored = evaluate(coloured, plan, loader_workers=loader_workers, **where)
+        where = {"rank": rank, "world_size": world_size}
+        positions = eval_positions(coloured, **where).split(3)
+        scored = evaluate(coloured, plan, loader_workers=loader_workers, batch_size=3, **where)
         for batch, (images, labels) in zip(positions, scored, strict=True):
             assert torch.equal(images, coloured.images[batch][:, :, 2:6, 2:6].float() / 255)
             assert torch.equal(labels, coloured.labels[batch])
