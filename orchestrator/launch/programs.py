@@ -68,7 +68,7 @@ def wait_for_programs(programs: Sequence[Program]) -> list[str]:
         for _ in programs:
             index = ended.get()
             if status := programs[index].returncode:
-                raise _word_failure(said[index][1], status)
+                raise word_failure(said[index][1], status)
     finally:
         for program in programs:
             program.kill()
@@ -77,7 +77,13 @@ def wait_for_programs(programs: Sequence[Program]) -> list[str]:
     return [out for out, _ in said]
 
 
-def _word_failure(err: str, status: int) -> TrainingError:
+def word_failure(err: str, status: int) -> TrainingError:
+    """What a program's last words mean.
+
+    Args:
+        err: All that it has said beside its result.
+        status: That it has ended with.
+    """
     lines = [_RANK.sub("", line) for line in err.splitlines() if line.strip()]
     if not lines:
         return CrashedError(f"ended with status {status}")

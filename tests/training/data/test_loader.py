@@ -282,15 +282,16 @@ def test_the_next_epochs_first_batches_are_read_ahead(
     loader = load(own, plan, loader_workers=1, epochs=epochs)
 
     first = list(loader.epoch(1))
-
     deadline = time.monotonic() + 60
     while len(seen.read_text().splitlines()) < read and time.monotonic() < deadline:
         time.sleep(0.05)
-    if epochs == 2:
-        same(list(loader.epoch(2)), one_epoch(coloured, make_plan(batch_size=12), epoch=2))
+    ahead = len(seen.read_text().splitlines())
+    second = list(loader.epoch(2))
     loader.close()
+
+    assert ahead == read
     same(first, one_epoch(coloured, make_plan(batch_size=12)))
-    assert len(seen.read_text().splitlines()) == read
+    same(second, one_epoch(coloured, make_plan(batch_size=12), epoch=2))
 
 
 def test_an_epoch_goes_on_in_its_middle(make_plan: MakePlan, coloured: ImageSet) -> None:
