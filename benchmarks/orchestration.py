@@ -40,7 +40,8 @@ def run_bare(threads: int, seeds: int) -> dict[str, Any]:
 def run_tool(storage: Path, *arguments: str) -> dict[str, Any]:
     """(b): the tool, timed from the command by its own journal."""
     began, wall = time.perf_counter(), time.time()
-    _python("-m", "orchestrator", "run", str(SPEC), *arguments, storage=storage)
+    # Fresh: the second round would be answered from the records of the first.
+    _python("-m", "orchestrator", "run", str(SPEC), "--fresh", *arguments, storage=storage)
     total = time.perf_counter() - began
     folder = max((storage / NAME).iterdir(), key=lambda path: int(path.name))
     entries = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
