@@ -19,7 +19,7 @@ from orchestrator.training.context import (
 )
 from orchestrator.training.loop import train
 from orchestrator.training.memory import OutOfMemoryError, release_memory
-from orchestrator.training.running import Result
+from orchestrator.training.result import Result
 
 _LANE = "in process"
 
@@ -65,6 +65,7 @@ def train_here(
         metrics=dict(result.metrics),
         weights_sha256=result.weights_sha256,
     )
+    result.remove_spent()
     tick()
     return True
 

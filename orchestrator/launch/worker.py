@@ -26,6 +26,7 @@ from orchestrator.training.context import (
 )
 from orchestrator.training.loop import train
 from orchestrator.training.memory import OutOfMemoryError, release_memory
+from orchestrator.training.result import Result
 
 
 def serve(config: Mapping[str, Any]) -> None:
@@ -110,6 +111,7 @@ class _Worker:
             note=lambda note: self._tell("note", run_id, dict(note)),
         )
         ending: dict[str, Any]
+        result: Result | None = None
         try:
             result = train(assignment, context)
             ending = {
@@ -134,7 +136,13 @@ class _Worker:
                 raise
         release_memory()
         if self._rank == 0:
-            self._tell("finish", run_id, ending)
+            self._finish(run_id, ending, result)
+
+    def _finish(self, run_id: str, ending: Mapping[str, Any], result: Result | None) -> None:
+        self._tell("finish", run_id, ending)
+        if result is not None:
+            # Not before: where nobody is there to be told, the run goes on from what is left.
+            result.remove_spent()
 
     def _tell(self, method: str, run_id: str, *values: Any) -> None:  # noqa: ANN401
         tell = getattr(self._broker, method)

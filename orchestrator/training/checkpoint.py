@@ -119,20 +119,23 @@ class Checkpoints:
             self._writing.result()
             self._writing = None
 
-    def finish(self, *, ranked_epochs: list[int]) -> None:
+    def finish(self, *, ranked_epochs: list[int]) -> tuple[Path, ...]:
         """The run is over: leave those that are of use to somebody.
 
         Args:
             ranked_epochs: As for `save`.
+
+        Returns:
+            The newest, where it is of use only until the result is recorded: if whoever would
+            record it has died, the run goes on from there.
         """
         if self._plan is None or self._context.rank != 0:
-            return
+            return ()
         self.wait()
-        self._prune(ranked_epochs, last=int(self._plan.keep_final))
+        self._prune(ranked_epochs, last=1)
         for path in self._folder.glob(f"*{DAMAGED}"):
             path.unlink(missing_ok=True)
-        if self._folder.is_dir() and not any(self._folder.iterdir()):
-            self._folder.rmdir()
+        return self._list_beyond(ranked_epochs, last=int(self._plan.keep_final))
 
     def word_newest(self) -> str:
         """The newest one, as the end of a message; empty where there is none."""
@@ -153,15 +156,18 @@ class Checkpoints:
         self._prune(ranked_epochs, last=self._plan.keep_last)
 
     def _prune(self, ranked_epochs: list[int], *, last: int) -> None:
+        for path in self._list_beyond(ranked_epochs, last=last):
+            path.unlink(missing_ok=True)
+
+    def _list_beyond(self, ranked_epochs: list[int], *, last: int) -> tuple[Path, ...]:
+        """All but the best ones and so many of the last."""
         assert self._plan is not None
         found = list_checkpoints(self._folder)
         ranked = [epoch * self._steps_per_epoch for epoch in ranked_epochs]
         best = [step for step in ranked if step in found][: self._plan.keep_best]
         newest = sorted(found)[-last:] if last else []
-        for step, paths in found.items():
-            if step not in {*newest, *best}:
-                for path in paths:
-                    path.unlink(missing_ok=True)
+        kept = {*newest, *best}
+        return tuple(p for step, paths in found.items() if step not in kept for p in paths)
 
 
 def copy_values(value: Any) -> Any:  # noqa: ANN401  tensors and plain values, nested

@@ -11,7 +11,8 @@ from orchestrator.training.checkpoint import Checkpoints
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.data.build import RunData, build_data
 from orchestrator.training.data.loader import TrainLoader
-from orchestrator.training.running import Result, Training
+from orchestrator.training.result import Result
+from orchestrator.training.running import Training
 
 _NONDETERMINISTIC: Final = re.compile(r"(\S+) does not have a deterministic implementation")
 

@@ -1,9 +1,8 @@
 """A run in progress, epoch by epoch: trained, scored, reported, and written to checkpoints."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,21 +20,11 @@ from orchestrator.training.loss import Targets
 from orchestrator.training.memory import find_parts, told_of_memory
 from orchestrator.training.metrics import Tally
 from orchestrator.training.outputs import RunFolder, digest_weights
+from orchestrator.training.result import Result
 from orchestrator.training.resumption import describe_resumption, pack, unpack
 from orchestrator.training.scores import score_predictions
 from orchestrator.training.state import TrainingState
 from orchestrator.training.trace import Trace
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """How a training ended, short of an exception."""
-
-    status: Literal["finished", "stopped"]
-    metrics: Mapping[str, float]
-    """The values that count; empty where the run was stopped."""
-    weights_sha256: str
-
 
 _STOPPED = Result(status="stopped", metrics={}, weights_sha256="")
 
@@ -231,7 +220,7 @@ class Training:
             self._counted = self._evaluate()[1]
         scores = score_predictions(self._counted, self._context)
         self._folder.close(self._counted, scores)
-        self._checkpoints.finish(ranked_epochs=self._history.ranked_epochs())
+        spent = self._checkpoints.finish(ranked_epochs=self._history.ranked_epochs())
         return Result(
             status="finished",
             metrics={
@@ -240,4 +229,5 @@ class Training:
                 **self._folder.facts,
             },
             weights_sha256=digest,
+            spent=spent,
         )

@@ -49,6 +49,7 @@ def main() -> None:
         rank=0, world_size=1, device=device, report=report, stop_requested=stop_requested
     )
     result = train(assignment, context)
+    result.remove_spent()
     print(json.dumps({"status": result.status, "weights": result.weights_sha256}))  # noqa: T201
 
 

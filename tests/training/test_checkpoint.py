@@ -20,7 +20,8 @@ from orchestrator.training.checkpoint_file import (
     read_checkpoint,
     write_checkpoint,
 )
-from orchestrator.training.loop import Result, train
+from orchestrator.training.loop import train
+from orchestrator.training.result import Result
 from tests import plans
 from tests.device import CUDA
 
@@ -292,8 +293,24 @@ def test_as_many_stay_as_were_asked_for(
     train(assignment, new_worker(verdicts=["continue", "continue", "stop"]).context)
     assert steps(assignment) == stopped
 
-    train(assignment, new_worker().context)
+    result = train(assignment, new_worker().context)
+    assert train(assignment, new_worker().context) == result
+    result.remove_spent()
     assert steps(assignment) == finished
+    assert folder_of(assignment).exists() == bool(finished)
+
+
+def test_a_result_that_nobody_recorded_costs_a_few_steps(
+    make: MakeAssignment, new_worker: NewWorker
+) -> None:
+    """Whoever would have recorded it was killed: the run goes on from its last checkpoint."""
+    assignment = make("run", checkpoint={"every_steps": 2, "every_epochs": 0})
+    expected = train(assignment, new_worker().context)
+    worker = new_worker()
+
+    assert train(assignment, worker.context) == expected
+
+    assert [epoch for epoch, _ in worker.reports] == [3]
 
 
 def test_the_best_epochs_stay(make: MakeAssignment, new_worker: NewWorker) -> None:
@@ -301,7 +318,7 @@ def test_the_best_epochs_stay(make: MakeAssignment, new_worker: NewWorker) -> No
     assignment = make("run", checkpoint={"keep_best": 1}, optimizer={"lr": 0.02})
     worker = new_worker()
 
-    train(assignment, worker.context)
+    train(assignment, worker.context).remove_spent()
 
     values = [metrics["val/accuracy"] for _, metrics in worker.reports]
     best = 1 + values.index(max(values))
@@ -458,6 +475,6 @@ def test_the_best_stay_by_any_metric(make: MakeAssignment, new_worker: NewWorker
     """Also by one that is not computed in every epoch unless somebody asks for it."""
     assignment = make("run", metric="val/brier", maximize=False, checkpoint={"keep_best": 1})
 
-    train(assignment, new_worker().context)
+    train(assignment, new_worker().context).remove_spent()
 
     assert len(steps(assignment)) == 1
