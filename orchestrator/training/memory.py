@@ -60,9 +60,10 @@ def told_of_memory(state: TrainingState, share: int) -> Iterator[None]:
 
 
 def release_memory() -> None:
-    """Give back what a training that has ended held."""
-    gc.collect()
+    """Give back what a training that has ended held of a GPU."""
+    # On a CPU what is left goes by itself, and looking at every object takes 0.1 s and more.
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()
 
 
