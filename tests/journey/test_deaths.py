@@ -49,6 +49,7 @@ def expected(
     return undisturbed[change]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expected", ["training.epochs=150"], indirect=True)
 def test_one_death_after_another_changes_no_number(
     start: Start, orchestrate: Orchestrate, expected: Outcome, tmp_path: Path, storage: Path
@@ -84,7 +85,6 @@ def _goes_on(journal: str, resumed: int) -> bool:
     return len(rest) > resumed and rest[-1].count('"kind": "epoch"') >= 10
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_process_changes_no_number(
     start: Start,
