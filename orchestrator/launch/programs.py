@@ -87,8 +87,10 @@ def word_failure(err: str, status: int) -> TrainingError:
     lines = [_RANK.sub("", line) for line in err.splitlines() if line.strip()]
     if not lines:
         return CrashedError(f"ended with status {status}")
-    for index, line in enumerate(lines):
-        is_last = not any(_FRAME.match(later) for later in lines[index:])
-        if is_last and _REFUSAL.match(line):
-            return TrainingError("\n".join([_REFUSAL.sub("", line), *lines[index + 1 :]]))
+    # What stands before a traceback's last frame was said of something else.
+    frames = [index for index, line in enumerate(lines) if _FRAME.match(line)]
+    words = lines[frames[-1] + 1 :] if frames else lines
+    for index, line in enumerate(words):
+        if _REFUSAL.match(line):
+            return TrainingError("\n".join([_REFUSAL.sub("", line), *words[index + 1 :]]))
     return CrashedError(lines[-1])
