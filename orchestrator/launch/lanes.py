@@ -229,10 +229,14 @@ def serve_lane(config: dict[str, Any]) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What an exception says first; Ray's often go on with advice."""
+    return _first_sentence((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
 def last_line(error: BaseException) -> str:
-    """The cause at the end of a remote traceback."""
-    return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+    """The cause at the end of a remote traceback, likewise."""
+    return _first_sentence((str(error).strip() or type(error).__name__).splitlines()[-1])
+
+
+def _first_sentence(line: str) -> str:
+    return line.strip().partition(". ")[0].removesuffix(".")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.errors import LostRayError
+from orchestrator.errors import InfeasibleError, LostRayError
 from orchestrator.launch.cluster import running_ray
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.search_plan import SearchPlan
@@ -24,6 +24,9 @@ _GRACE_S: Final = 5.0
 """How long runs may take to stop after Ctrl-C until they are left behind."""
 _FAREWELL_S: Final = 3.0
 """How long lanes may take to go home."""
+_TUNE_S: Final = 120.0
+"""How long Tune may take to notice that its broker is dead; it does within a second, but for a
+machine that is overloaded, or while Tune starts."""
 
 
 @dataclass
@@ -63,9 +66,12 @@ class Launched:
             return False
         tick()
         if self.lanes.lost:
-            # Tune, which waits for the broker, must have ended before its Ray does.
+            # Tune, which waits for the broker, must have ended before its Ray does: it would
+            # meddle with the next one.
             self.broker.kill()
-            submitting.join(_FAREWELL_S + _GRACE_S)
+            submitting.join(_TUNE_S)
+            if submitting.is_alive():
+                raise InfeasibleError(f"{self.lanes.lost}, and Tune does not end; run it again")
             raise LostRayError(self.lanes.lost)
         for failure in self._failures:
             raise failure
@@ -88,7 +94,7 @@ class Launched:
 
             # Ray's own: the broker or the whole Ray has died.
             lost = type(error).__module__.startswith("ray.")
-            cause = f"Ray broke off: {first_line(error)[:300]}"
+            cause = f"Ray broke off: {first_line(error)}"
             self._failures.append(LostRayError(cause) if lost else error)
 
     def _begin_early(self) -> None:

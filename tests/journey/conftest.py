@@ -74,7 +74,8 @@ def start(environment: dict[str, str], tmp_path: Path) -> Start:
         return subprocess.Popen(
             [sys.executable, "-m", "orchestrator", *arguments],
             cwd=tmp_path,
-            env={**environment, **variables},
+            # SIGABRT lets it say where each of its threads is.
+            env={**environment, "PYTHONFAULTHANDLER": "1", **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -149,6 +150,16 @@ def wait_for(happened: Callable[[], bool], *, timeout_s: float = 200) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"it has not happened within {timeout_s} s")
         time.sleep(0.1)
+
+
+def wait_on(process: "subprocess.Popen[str]", happened: Callable[[], bool]) -> None:
+    """Wait until a command has done something; where it hangs, fail with what it does."""
+    try:
+        wait_for(happened)
+    except TimeoutError as error:
+        process.send_signal(signal.SIGABRT)
+        out, err = process.communicate(timeout=60)
+        raise AssertionError(f"{error}\n{out[-3000:]}\n{err[-12000:]}") from error
 
 
 def wait_for_text(path: Path, text: str) -> None:

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.journey.conftest import Orchestrate, Start, processes_of, wait_for, wait_for_text
+from tests.journey.conftest import (
+    Orchestrate,
+    Start,
+    processes_of,
+    wait_for,
+    wait_for_text,
+    wait_on,
+)
 from tests.journey.deaths import KINDS, SPEC, Outcome, kill, read_outcome
 
 _CHAOS_ROUNDS = 24
@@ -67,7 +74,7 @@ def test_one_death_after_another_changes_no_number(
         assert process.poll() is None
         resumed = journal.read_text().count(_RESUMED)
         assert kill(kind, process), kind
-        wait_for(lambda: _goes_on(journal.read_text(), resumed))  # noqa: B023  called at once
+        wait_on(process, lambda: _goes_on(journal.read_text(), resumed))  # noqa: B023  at once
     assert kill("driver", process)
     _, err = process.communicate(timeout=250)
     wait_for(lambda: not any("RayTrainWorker" in name for name in processes_of(str(storage))))
