@@ -175,6 +175,9 @@ def test_nothing_in_a_step_waits_for_the_device(
     train_epoch(1)
     torch.cuda.set_sync_debug_mode("error")
     try:
+        # That it is told at all.
+        with pytest.raises(RuntimeError, match="synchronizing"):
+            torch.ones((), device=DEVICE).item()
         train_epoch(2)
     finally:
         torch.cuda.set_sync_debug_mode("default")
