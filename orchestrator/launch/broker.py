@@ -7,6 +7,7 @@ that died, and a run is given up at its third charge.
 """
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,14 @@ class Broker:
         await self._notify()
         return list(await asyncio.gather(*(asyncio.shield(run.ending) for run in runs)))
 
-    async def settle(self, endings: Mapping[str, Ending], parts: Mapping[str, int]) -> None:
-        """Know what an earlier broker has come to; arguments as for `Queue.settle`."""
+    async def settle(self, endings: Mapping[str, Ending], parts: Mapping[str, int]) -> int:
+        """Know what an earlier broker has come to; arguments as for `Queue.settle`.
+
+        Returns:
+            The id of the broker's process, for who watches it.
+        """
         self._ledger.queue.settle(endings, parts)
+        return os.getpid()
 
     async def wait_for_training(self) -> None:
         """Return once a run has reported its first epoch, or has ended."""

@@ -1,4 +1,4 @@
-"""How a run that raised is told: a line with the user's own frame, a file with the rest."""
+"""How what was raised is told: a line, with the user's own frame; a file with the rest."""
 
 import os
 import traceback
@@ -41,3 +41,17 @@ def _user_frame(error: Exception) -> traceback.FrameSummary | None:
     users = [f for f in frames if not any(part in f.filename for part in foreign)]
     candidates = users or [f for f in frames if f.filename.startswith(ours)]
     return candidates[-1] if candidates else None
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says first; Ray's often go on with advice."""
+    return _first_sentence((str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def last_line(error: BaseException) -> str:
+    """The cause at the end of a remote traceback, likewise."""
+    return _first_sentence((str(error).strip() or type(error).__name__).splitlines()[-1])
+
+
+def _first_sentence(line: str) -> str:
+    return line.strip().partition(". ")[0].removesuffix(".")

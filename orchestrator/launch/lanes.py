@@ -25,6 +25,7 @@ from ray.train import (
 
 from orchestrator.launch.broker import Broker
 from orchestrator.launch.environment import WORKER_SETTINGS
+from orchestrator.launch.failures import first_line, last_line
 from orchestrator.planning.placement import LanePlan
 
 BROKER_NAMESPACE = "orchestrator"
@@ -59,6 +60,12 @@ class BrokerHandle:
     def __init__(self, name: str, actor: Any) -> None:  # noqa: ANN401  Ray's handles are untyped
         self.name = name
         self.actor = actor
+        self.process = 0
+        """Its process on this machine; 0 where that is not known."""
+
+    def has_died(self) -> bool:
+        """Whether its process is gone, of which Ray may tell late."""
+        return bool(self.process) and not Path(f"/proc/{self.process}").exists()
 
     def ask(self, method: str, *arguments: Any, timeout_s: float | None = None) -> Any:  # noqa: ANN401
         """Call a method of the broker and wait for its answer."""
@@ -94,7 +101,9 @@ class Lanes:
     ) -> None:
         self.lost = ""
         """Why a job can never end by itself any more; empty while all is well."""
+        self.joined = joined
         self._broker = broker
+        self._left = False
         self._threads = []
         for index, ranks in enumerate(_divide_into_jobs(plan)):
             job = _build_job(plan, index, ranks, broker.name, folder, joined=joined)
@@ -108,7 +117,11 @@ class Lanes:
             self._threads.append(thread)
 
     def join(self, timeout_s: float) -> None:
-        """Wait until the jobs have ended, all of them for this long at most."""
+        """Wait until the jobs have ended, all of them for this long at most.
+
+        What they end of afterwards is nobody's concern: their Ray has gone.
+        """
+        self._left = True
         deadline = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -117,7 +130,7 @@ class Lanes:
         try:
             job.fit()
         except Exception as error:  # noqa: BLE001  whatever ended the job, its runs must end
-            if not ray.is_initialized():
+            if self._left:
                 return
             cause = f"the Ray Train job ended: {first_line(error)}"
             if isinstance(error, ray.exceptions.RayActorError):
@@ -226,17 +239,3 @@ def serve_lane(config: dict[str, Any]) -> None:
     from orchestrator.launch.worker import serve
 
     serve(config)
-
-
-def first_line(error: BaseException) -> str:
-    """What an exception says first; Ray's often go on with advice."""
-    return _first_sentence((str(error).strip() or type(error).__name__).splitlines()[0])
-
-
-def last_line(error: BaseException) -> str:
-    """The cause at the end of a remote traceback, likewise."""
-    return _first_sentence((str(error).strip() or type(error).__name__).splitlines()[-1])
-
-
-def _first_sentence(line: str) -> str:
-    return line.strip().partition(". ")[0].removesuffix(".")

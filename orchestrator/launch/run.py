@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.errors import InfeasibleError, LostRayError
 from orchestrator.launch.cluster import running_ray
+from orchestrator.launch.failures import first_line
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.search_plan import SearchPlan
 
@@ -55,7 +56,7 @@ class Launched:
         submitting = threading.Thread(target=self._submit, name="search", daemon=True)
         submitting.start()
         try:
-            _tick_until(tick, lambda: bool(self.lanes.lost) or not submitting.is_alive())
+            _tick_until(tick, lambda: bool(self._find_loss()) or not submitting.is_alive())
         except KeyboardInterrupt:
             self._stopping = True
             self.broker.tell("stop", timeout_s=_GRACE_S)
@@ -65,21 +66,27 @@ class Launched:
             tick()
             return False
         tick()
-        if self.lanes.lost:
+        if submitting.is_alive():
+            loss = self._find_loss()
             # Tune, which waits for the broker, must have ended before its Ray does: it would
             # meddle with the next one.
             self.broker.kill()
             submitting.join(_TUNE_S)
             if submitting.is_alive():
-                raise InfeasibleError(f"{self.lanes.lost}, and Tune does not end; run it again")
-            raise LostRayError(self.lanes.lost)
+                raise InfeasibleError(f"{loss}, and Tune does not end; run it again")
+            raise LostRayError(loss)
         for failure in self._failures:
             raise failure
         return True
 
+    def _find_loss(self) -> str:
+        """What has died that nothing here can go on without; empty while all is well."""
+        return self.lanes.lost or ("the broker died" if self.broker.has_died() else "")
+
     def _submit(self) -> None:
         try:
-            self.broker.ask("settle", dict(self.endings), dict(self.parts))
+            process = self.broker.ask("settle", dict(self.endings), dict(self.parts))
+            self.broker.process = 0 if self.lanes.joined else process
             if self.plan.is_search:
                 self._begin_early()
                 if self._stopping:
@@ -90,8 +97,6 @@ class Launched:
             else:
                 self.broker.ask("train", [run.to_json() for run in self.plan.runs])
         except Exception as error:  # noqa: BLE001  raised again by `wait`, on the main thread
-            from orchestrator.launch.lanes import first_line
-
             # Ray's own: the broker or the whole Ray has died.
             lost = type(error).__module__.startswith("ray.")
             cause = f"Ray broke off: {first_line(error)}"

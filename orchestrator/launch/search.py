@@ -16,7 +16,8 @@ from ray import tune
 from ray.tune import PlacementGroupFactory
 
 from orchestrator.errors import LostRayError
-from orchestrator.launch.lanes import BROKER_NAMESPACE, BrokerHandle, last_line
+from orchestrator.launch.failures import last_line
+from orchestrator.launch.lanes import BROKER_NAMESPACE, BrokerHandle
 from orchestrator.planning.search_plan import SearchPlan
 
 _CLIENT_MEMORY = 1 << 20
