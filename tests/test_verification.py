@@ -82,16 +82,6 @@ def try_all(checks: Mapping[str, Any], *words: str) -> list[Check]:
     return [check() for name, check in checks.items() if any(word in name for word in words)]
 
 
-def test_promises_are_proved_on_ones_own_network(checks_of: Any) -> None:
-    """Dropout, an average, AdamW, clipping: in another process, interrupted, by two workers."""
-    with verification(checks_of("Plain")) as (title, checks):
-        found = try_all(checks, "again", "interrupted", "loader", "in-process", "2 workers")
-
-    assert title == "own/1/seed=0"
-    assert [check.verdict for check in found] == ["proved"] * 5, found
-    assert found[0].detail == "8 steps, 38 tensors, bit for bit"
-
-
 def test_what_no_seed_reaches_is_found(checks_of: Any) -> None:
     """The first step and tensor that differ are named."""
     with verification(checks_of("Restless")) as (_, checks):

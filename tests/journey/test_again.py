@@ -13,6 +13,8 @@ from tests.journey.conftest import (
     digests,
     interrupt,
     mlflow_runs,
+    processes_of,
+    wait_for,
     wait_for_text,
 )
 
@@ -82,34 +84,40 @@ def test_a_search_is_answered_extended_and_repeated(
 def test_ctrl_c_and_the_same_command_go_on(
     start: Start, orchestrate: Orchestrate, small_spec: str, storage: Path
 ) -> None:
-    """Interrupted in the middle of an epoch, by run and by resume: the same numbers, once each.
+    """Status 130, what was done is kept, the rest is marked; then the same numbers, once each.
 
     The same MLflow runs go on; none is there twice, and none of their numbers.
     """
-    changes = ["training.epochs=60", "checkpoint.every_steps=7", "search.seeds=1"]
+    changes = ["training.epochs=60", "checkpoint.every_steps=7"]
     process = start("run", small_spec, *changes)
-    wait_for_text(storage / "small" / "1" / "journal.jsonl", '"epoch": 10')
+    journal = storage / "small" / "1" / "journal.jsonl"
+    wait_for_text(journal, '"status": "finished"')
+    wait_for(lambda: '"epoch": 10' in journal.read_text().partition('"status": "finished"')[2])
     interrupt(process)
     out, err = process.communicate(timeout=100)
     assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert processes_of(str(storage)) == []
+    assert "the search was stopped: " in out
     assert "resume small#1" in out
+    assert set(mlflow_runs(storage).values()) == {"FINISHED", "KILLED"}
+    assert "the search was stopped" in orchestrate("compare", "small").out
 
     resumed = orchestrate("resume", "small")
     assert resumed.status == 0, resumed.err
-    assert "goes on where it was interrupted" in resumed.out
+    assert "goes on where it was interrupted" in " ".join(resumed.out.split())
 
     notes = entries(storage, "small/1", "note")
     assert {note["note"] for note in notes} == {"resumed"}
     # The one that was waited for; its neighbour may have begun later.
     assert max(len(note["history"]) for note in notes) >= 8
     assert set(metric_counts(storage).values()) == {60}
-    assert sorted(mlflow_runs(storage).values()) == ["FINISHED"] * 3
-    receipt = json.loads(
-        (storage / "small" / "1" / "label_smoothing=0,seed=0" / "receipt.json").read_text()
-    )
+    assert sorted(mlflow_runs(storage).values()) == ["FINISHED"] * 5
+    resumed_run = notes[0]["run"]
+    receipt = json.loads((storage / resumed_run / "receipt.json").read_text())
     assert [attempt["world_size"] for attempt in receipt["attempts"]] == [1, 1]
     assert receipt["numbers"]["threads"] == 1
-    checked = orchestrate("rerun", "small/label_smoothing=0,seed=0", "--check")
+    checked = orchestrate("rerun", resumed_run, "--check")
     assert checked.status == 0, checked.err + checked.out
     assert "the same: weights (SHA-256 " in checked.out
     assert (storage / "small.rerun" / "1").is_dir()

@@ -56,76 +56,75 @@ def expected(
     return undisturbed[change]
 
 
+@pytest.mark.parametrize("kinds", [("worker", "controller"), ("broker", "driver")])
+def test_killed_processes_change_no_number(
+    start: Start,
+    orchestrate: Orchestrate,
+    expected: Outcome,
+    tmp_path: Path,
+    storage: Path,
+    kinds: tuple[str, ...],
+) -> None:
+    """One in the tenth epoch of a run, the other in the tenth after that went on.
+
+    Weights, table and MLflow's records are those of an undisturbed search: runs go on from the
+    middle of an epoch. A killed driver's lanes end by themselves, and the same command goes on
+    under the same number.
+    """
+    (tmp_path / "spec.yaml").write_text(SPEC)
+
+    err = _kill_in_turn(kinds, start, orchestrate, storage)
+
+    assert "Traceback" not in err
+    assert read_outcome(orchestrate, storage) == expected
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("expected", ["training.epochs=150"], indirect=True)
 def test_one_death_after_another_changes_no_number(
     start: Start, orchestrate: Orchestrate, expected: Outcome, tmp_path: Path, storage: Path
 ) -> None:
-    """Each kind of process in turn, ten epochs after a run went on from the death before it.
-
-    A killed driver's lanes end by themselves, and the same command goes on under the number.
-    """
+    """Each kind of process in turn, ten epochs after a run went on from the death before it."""
     (tmp_path / "spec.yaml").write_text(SPEC)
-    process = start("run", "spec.yaml", "training.epochs=150")
+
+    err = _kill_in_turn(tuple(KINDS), start, orchestrate, storage, "training.epochs=150")
+
+    assert "Traceback" not in err
+    assert read_outcome(orchestrate, storage) == expected
+
+
+def _kill_in_turn(
+    kinds: tuple[str, ...],
+    start: Start,
+    orchestrate: Orchestrate,
+    storage: Path,
+    *changes: str,
+) -> str:
+    """Run a search to its end through these deaths; what its commands said of errors."""
+    process = start("run", "spec.yaml", *changes)
     journal = storage / "small" / "1" / "journal.jsonl"
     wait_for_text(journal, '"epoch": 10')
-
-    for kind in ("worker", "controller", "broker"):
+    for kind in kinds:
         assert process.poll() is None
         resumed = journal.read_text().count(_RESUMED)
         assert kill(kind, process), kind
-        wait_on(process, lambda: _goes_on(journal.read_text(), resumed))  # noqa: B023  at once
-    assert kill("driver", process)
-    _, err = process.communicate(timeout=250)
+        if kind != "driver":
+            wait_on(process, lambda: _goes_on(journal.read_text(), resumed))  # noqa: B023  at once
+    out, err = process.communicate(timeout=250)
+    if kinds[-1] != "driver":
+        assert process.returncode == 0, err + out
+        return err
     wait_for(lambda: not any("RayTrainWorker" in name for name in processes_of(str(storage))))
-    again = orchestrate("run", "spec.yaml", "training.epochs=150")
-
+    again = orchestrate("run", "spec.yaml", *changes)
     assert again.status == 0, again.err + err
-    assert "goes on where it was interrupted" in again.out
-    assert "Traceback" not in err + again.err
-    assert read_outcome(orchestrate, storage) == expected
+    assert "goes on where it was interrupted" in " ".join(again.out.split())
+    return err + again.err
 
 
 def _goes_on(journal: str, resumed: int) -> bool:
     """Whether more runs than so many have gone on, the last of them ten epochs ago."""
     _, *rest = journal.split(_RESUMED)
     return len(rest) > resumed and rest[-1].count('"kind": "epoch"') >= 10
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_process_changes_no_number(
-    start: Start,
-    orchestrate: Orchestrate,
-    expected: Outcome,
-    tmp_path: Path,
-    storage: Path,
-    kind: str,
-) -> None:
-    """Killed in the tenth epoch of a run: weights, table and MLflow's records are the same.
-
-    Runs go on from the middle of an epoch. A killed driver's lanes end by themselves, and the
-    same command goes on under the same number.
-    """
-    (tmp_path / "spec.yaml").write_text(SPEC)
-    process = start("run", "spec.yaml")
-    journal = storage / "small" / "1" / "journal.jsonl"
-    wait_for_text(journal, '"epoch": 10')
-
-    assert kill(kind, process)
-    out, err = process.communicate(timeout=250)
-
-    if kind == "driver":
-        wait_for(
-            lambda: not any("RayTrainWorker" in name for name in processes_of(str(storage)))
-        )
-        again = orchestrate("run", "spec.yaml")
-        assert again.status == 0, again.err
-        assert "goes on where it was interrupted" in again.out
-    else:
-        assert process.returncode == 0, err + out
-    assert "Traceback" not in err
-    assert _RESUMED in journal.read_text()
-    assert read_outcome(orchestrate, storage) == expected
 
 
 @pytest.mark.slow

@@ -8,35 +8,12 @@ import pytest
 
 from orchestrator.launch.processes import list_descendants
 from tests.journey.conftest import (
-    Orchestrate,
     Start,
     interrupt,
-    mlflow_runs,
     processes_of,
     wait_for,
     wait_for_text,
 )
-
-
-def test_ctrl_c_keeps_what_was_done(
-    start: Start, orchestrate: Orchestrate, small_spec: str, storage: Path
-) -> None:
-    """The first Ctrl-C stops with status 130, finished runs stay, the rest is marked."""
-    process = start("run", small_spec, "search.seeds=20", "training.epochs=20")
-    wait_for_text(storage / "small" / "1" / "journal.jsonl", '"status": "finished"')
-
-    interrupt(process)
-    out, err = process.communicate(timeout=100)
-
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    assert processes_of(str(storage)) == []
-    assert "the search was stopped: " in out
-    statuses = set(mlflow_runs(storage).values())
-    assert "RUNNING" not in statuses
-    assert {"FINISHED", "KILLED"} <= statuses
-    compared = orchestrate("compare", "small")
-    assert "the search was stopped" in compared.out
 
 
 def test_ctrl_c_while_ray_starts_leaves_nothing(

@@ -131,7 +131,7 @@ training: {epochs: 6}
 """
 
 
-@pytest.mark.parametrize("cache", ["true", "false"])
+@pytest.mark.parametrize("cache", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_a_folder_of_odd_images_is_learned(
     orchestrate: Orchestrate, tmp_path: Path, storage: Path, cache: str
 ) -> None:

@@ -24,14 +24,34 @@ class Remembers(nn.Sequential):
 """
 
 
-def test_every_promise_is_proved(orchestrate: Orchestrate, small_spec: str) -> None:
-    """Six lines, each proved; nothing is recorded."""
-    said = orchestrate("verify", small_spec)
+PLAIN = """
+from torch import nn
+
+class Plain(nn.Sequential):
+    def __init__(self, num_classes):
+        body = nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3)
+        super().__init__(*body, nn.Linear(32, num_classes))
+"""
+
+
+def test_every_promise_is_proved(orchestrate: Orchestrate, tmp_path: Path) -> None:
+    """Six lines on one's own network, each proved; nothing is recorded.
+
+    With dropout, an average of the weights, AdamW, clipping.
+    """
+    (tmp_path / "own.py").write_text(PLAIN)
+    (tmp_path / "spec.yaml").write_text(
+        "name: own\ndata: {dataset: digits, batch_size: 30}\n"
+        "model: {architecture: 'own:Plain'}\noptimizer: {name: adamw, lr: 0.01}\n"
+        "training: {epochs: 3, ema: 0.9, clip_norm: 1}\n"
+    )
+
+    said = orchestrate("verify", "spec.yaml")
 
     assert said.status == 0, said.err + said.out
     assert said.out.count(" proved ") == 6
-    assert "bit for bit" in said.out
-    assert orchestrate("compare", "small").status == 2
+    assert "8 steps, 38 tensors, bit for bit" in said.out
+    assert orchestrate("compare", "own").status == 2
 
 
 @pytest.mark.slow
