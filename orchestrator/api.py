@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import execution
 from orchestrator.driving import Watch
-from orchestrator.errors import SpecError, TrainingError
+from orchestrator.errors import SpecError
 from orchestrator.execution import Execution, RunOptions
 from orchestrator.inputs import Surroundings, read_surroundings
 from orchestrator.launch.environment import prepare_environment
@@ -137,7 +137,11 @@ def run(
 
 
 def resume(
-    label: str, *, storage_path: str | None = None, watch: Watch | None = None
+    label: str,
+    *,
+    storage_path: str | None = None,
+    watch: Watch | None = None,
+    wait_min: float = 0.0,
 ) -> SearchRecord:
     """Go on with a search that was interrupted, or of which runs failed, as it was recorded.
 
@@ -147,6 +151,7 @@ def resume(
         label: `NAME`, its latest search, or `NAME#3`.
         storage_path: Where the records are; ORCHESTRATOR_STORAGE or `./runs` by default.
         watch: Somebody who looks on; nobody by default.
+        wait_min: Minutes for which GPUs that other searches hold are waited for.
 
     Returns:
         What happened, before the interruption too.
@@ -165,7 +170,11 @@ def resume(
     cluster = look()
     plan = reopen_search(label, cluster, storage=folder)
     return execution.resume(
-        plan, cluster, watch or Watch(), again=lambda: reopen_folder(plan.folder, cluster)
+        plan,
+        cluster,
+        watch or Watch(),
+        again=lambda: reopen_folder(plan.folder, cluster),
+        wait_min=wait_min,
     )
 
 
@@ -217,19 +226,6 @@ def read_record(label: str, *, storage_path: str | None = None) -> SearchRecord:
     folder = storage.find_storage(storage_path)
     close_orphans(folder)
     return read_search(storage.find_search(folder, label))
-
-
-def raise_for_failures(record: SearchRecord) -> None:
-    """Raise where every run of a search failed.
-
-    Raises:
-        TrainingError: Names the first cause.
-    """
-    failed = [run for run in record.runs if run.status == "failed"]
-    if failed and not any(run.status == "finished" for run in record.runs):
-        first = failed[0]
-        which = "every run failed; the first, " if len(record.runs) > 1 else "the run failed: "
-        raise TrainingError(f"{which}{first.run_id}: {first.error}")
 
 
 def _look_around(spec: ExperimentSpec, folder: Path) -> Surroundings:

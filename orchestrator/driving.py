@@ -49,6 +49,9 @@ class Watch:
     def lost(self, cause: str) -> None:
         """Ray has died under the search, which goes on with another."""
 
+    def waiting(self, what: str, left_s: float) -> None:
+        """Called twice a second while GPUs are waited for that other searches hold."""
+
     def answered(self, record: SearchRecord, summary: "SearchSummary") -> None:
         """Every run has ended; Ray may still be ending."""
 
@@ -65,13 +68,15 @@ class Drive:
         cluster: Cluster,
         watch: Watch,
         *,
-        here: bool,
         facts: dict[str, str],
+        here: bool = False,
+        wait_s: float = 0.0,
     ) -> None:
         self._plan = plan
         self._cluster = cluster
         self._watch = watch
         self._here = here
+        self._wait_s = wait_s
         self._book = journal.Journal(plan.folder)
         self._history = SearchHistory(plan.folder)
         # What was done before an interruption is on the disk already.
@@ -182,10 +187,12 @@ class Drive:
 
             yield lambda tick: train_here(plan.runs[0], plan.lanes, self._book, tick)
             return
+        from orchestrator.launch.devices import Patience
         from orchestrator.launch.run import launch
 
         parts = {run_id: run.parts for run_id, run in runs if run.parts is not None}
-        with launch(plan, self._cluster, endings, parts) as launched:
+        patience = Patience(seconds=self._wait_s, told=self._watch.waiting)
+        with launch(plan, self._cluster, endings, parts, patience) as launched:
             yield launched.wait
 
     def _answer(self, *, keep: bool) -> SearchRecord:

@@ -10,6 +10,7 @@ from orchestrator.errors import InfeasibleError
 from orchestrator.inputs import Surroundings
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.numbers import Limits
+from orchestrator.planning.refusals import explain_held, find_held
 from orchestrator.planning.resolve import SOURCES
 from orchestrator.planning.search_plan import SearchPlan, pick_run
 from orchestrator.previews import needs_preview, preview_runs
@@ -37,6 +38,8 @@ class RunOptions:
     """Which run `in_process` trains, as `plan` numbers them."""
     fresh: bool = False
     """Train everything, also what is there already or was interrupted."""
+    wait_min: float = 0.0
+    """Minutes for which GPUs that other searches hold are waited for."""
 
     def __post_init__(self) -> None:
         """Refuse a number that nobody would read."""
@@ -91,6 +94,7 @@ class Execution:
         # Refused before a number is taken and a folder is made.
         plan = self._decide(cluster)
         network = self._preview(plan)
+        refuse_held(plan, cluster, wait_min=self._options.wait_min)
         if keep:
             check_store(plan.store_uri)
         if not plan.continues:
@@ -114,6 +118,7 @@ class Execution:
                 cluster,
                 self._watch,
                 here=self._options.in_process,
+                wait_s=60 * self._options.wait_min,
                 facts=_describe_facts(folder, plan.folder),
             )
             return drive.train(keep=keep)
@@ -151,6 +156,7 @@ def resume(
     *,
     again: Callable[[], SearchPlan],
     first: Path | None = None,
+    wait_min: float = 0.0,
 ) -> SearchRecord:
     """Go on with a recorded search; errors as for `Execution`.
 
@@ -160,17 +166,31 @@ def resume(
         watch: Looks on.
         again: The same plan, decided anew once nobody else can drive the search.
         first: The search whose working copy trained first; the plan's own where it is None.
+        wait_min: Minutes for which GPUs that other searches hold are waited for.
     """
     check_store(plan.store_uri)
     if is_answered(plan):
         return show_record(plan, watch)
+    refuse_held(plan, cluster, wait_min=wait_min)
     with owned(plan.folder):
         plan = again()
         if is_answered(plan):
             return show_record(plan, watch)
         watch.planned(plan, [])
         facts = _describe_facts(find_working_copy(first or plan.folder), plan.folder)
-        return Drive(plan, cluster, watch, here=False, facts=facts).train(keep=True)
+        drive = Drive(plan, cluster, watch, facts=facts, wait_s=60 * wait_min)
+        return drive.train(keep=True)
+
+
+def refuse_held(plan: SearchPlan, cluster: Cluster, *, wait_min: float) -> None:
+    """Refuse, before anything is recorded, GPUs that other searches hold.
+
+    Raises:
+        InfeasibleError: Nobody wants to wait for them; names who holds which.
+    """
+    held = find_held(cluster, plan.lanes)
+    if held and plan.missing and not wait_min:
+        raise InfeasibleError(explain_held(held))
 
 
 def _describe_facts(folder: Path | None, search: Path) -> dict[str, str]:

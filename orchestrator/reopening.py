@@ -202,11 +202,5 @@ def plan_again(run: RunPlan, search: Path, cluster: Cluster, *, storage: Path) -
 
 def _place_again(plan: SearchPlan, cluster: Cluster, *, runs: int) -> LanePlan:
     """Lanes of the recorded kind, on the machines that there are now."""
-    return place_lanes(
-        cluster,
-        workers=plan.lanes.workers,
-        cpus_per_worker=plan.lanes.cpus_per_worker,
-        gpus_per_worker=plan.lanes.gpus_per_worker,
-        deterministic=plan.lanes.deterministic,
-        most=max(1, min(runs, plan.max_concurrent or runs)),
-    )
+    most = max(1, min(runs, plan.max_concurrent or runs))
+    return place_lanes(cluster, plan.lanes, most=most)

@@ -173,7 +173,7 @@ def mark_done(plan: SearchPlan, storage: Path) -> SearchPlan:
         runs=runs,
         done=done,
         continues=bool(history.plan),
-        lanes=replace(plan.lanes, lanes=min(plan.lanes.lanes, max(1, missing))),
+        lanes=plan.lanes.cut(min(plan.lanes.lanes, max(1, missing))),
         notes=(*plan.notes, *_cost_notes(plan, longer)),
     )
 

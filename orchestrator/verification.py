@@ -92,6 +92,7 @@ class Verification:
             return Check(verdict="not tried", detail="the lane may be on another machine")
         if self.search.lanes.cpus_per_worker > self._cluster.cpus:
             return Check(verdict="not tried", detail="this machine has too few CPUs for a lane")
+        from orchestrator.launch.devices import Patience
         from orchestrator.launch.run import launch
 
         other = replace(self._run.numbers, seed=self._run.numbers.seed + 1)
@@ -101,9 +102,9 @@ class Verification:
             self.search,
             folder=self._folder,
             runs=runs,
-            lanes=replace(self.search.lanes, lanes=1, workers=1),
+            lanes=self.search.lanes.cut(1, workers=1),
         )
-        with launch(plan, self._cluster, {}, {}) as launched:
+        with launch(plan, self._cluster, {}, {}, Patience()) as launched:
             if not launched.wait(lambda: None):
                 raise KeyboardInterrupt
         return self._compare("lane")

@@ -23,6 +23,16 @@ fresh = click.option(
 )
 
 
+wait = click.option(
+    "--wait",
+    "wait_min",
+    metavar="MINUTES",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Wait so long for GPUs that other searches hold; by default they are not waited for.",
+)
+
+
 class LimitsCommand(click.Command):
     """Reads `--fast-dev-run SPEC` as it is meant: the number is optional, SPEC is none."""
 

@@ -21,11 +21,16 @@ class ProgressView:
 
     def __init__(self) -> None:
         self.history: SearchHistory | None = None
+        self.waiting = ""
+        """What is waited for before anything begins."""
         self._began = time.monotonic()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """One table; nothing of it outlives the next drawing."""
         history = self.history
+        if self.waiting and (history is None or not history.lanes):
+            yield Text(f"  {self.waiting}", style="dim")
+            return
         if history is None or not history.lanes:
             seconds = time.monotonic() - self._began
             yield Text(f"  starting Ray and the lanes, {seconds:.0f} s", style="dim")

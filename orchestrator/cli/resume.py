@@ -13,7 +13,8 @@ from orchestrator.cli.screen import Screen, exit_status
 @click.command(name="resume")
 @click.argument("name", metavar="NAME[#NUMBER]")
 @options.storage
-def command(name: str, storage: str | None) -> int:
+@options.wait
+def command(name: str, storage: str | None, wait_min: float) -> int:
     r"""Go on with a recorded search: with what was interrupted, has failed, or is missing.
 
     Finished runs are kept; interrupted ones go on from their last checkpoints, with the numbers
@@ -25,5 +26,5 @@ def command(name: str, storage: str | None) -> int:
       orchestrator resume digits-label-smoothing
     """
     with closing(Screen()) as screen, second_interrupt_ends_at_once(screen.word_going_on):
-        record = api.resume(name, storage_path=storage, watch=screen)
+        record = api.resume(name, storage_path=storage, watch=screen, wait_min=wait_min)
     return exit_status(record)

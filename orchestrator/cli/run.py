@@ -33,6 +33,7 @@ from orchestrator.cli.screen import Screen, exit_status
     help="Which run --in-process trains, as `plan` numbers them; the first by default.",
 )
 @options.fresh
+@options.wait
 def command(
     spec: str,
     overrides: tuple[str, ...],
@@ -43,6 +44,7 @@ def command(
     as_json: bool,
     in_process: bool,
     run_number: int,
+    wait_min: float,
 ) -> int:
     r"""Train everything that SPEC asks for, record it in MLflow, and compare it.
 
@@ -70,7 +72,11 @@ def command(
         show_plan(*planned, as_json=as_json)
         return 0
     asked = api.RunOptions(
-        limits=limits, in_process=in_process, run_number=run_number, fresh=fresh
+        limits=limits,
+        in_process=in_process,
+        run_number=run_number,
+        fresh=fresh,
+        wait_min=wait_min,
     )
     with closing(Screen()) as screen, second_interrupt_ends_at_once(screen.word_going_on):
         record = api.run(spec, overrides, options=asked, watch=screen)

@@ -13,12 +13,12 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from orchestrator.api import raise_for_failures
 from orchestrator.cli.answer import show_answer, terminal_width
 from orchestrator.cli.program import word_command
 from orchestrator.cli.progress import ProgressView, plain_lines
 from orchestrator.comparison.summary import SearchSummary
 from orchestrator.driving import PICTURE, Watch
+from orchestrator.errors import TrainingError
 from orchestrator.launch.run import LOGS, RAY_FOLDER
 from orchestrator.planning.describe import describe_plan
 from orchestrator.planning.search_plan import SearchPlan
@@ -37,6 +37,7 @@ def _unread_if_closed() -> Iterator[None]:
 
 
 SOME_FAILED: Final = 5
+_TELL_EVERY_S: Final = 60.0
 
 
 def exit_status(record: SearchRecord) -> int:
@@ -45,8 +46,12 @@ def exit_status(record: SearchRecord) -> int:
     Raises:
         TrainingError: All of them did.
     """
-    raise_for_failures(record)
-    return SOME_FAILED if any(run.status == "failed" for run in record.runs) else 0
+    failed = [run for run in record.runs if run.status == "failed"]
+    if failed and not any(run.status == "finished" for run in record.runs):
+        first = failed[0]
+        which = "every run failed; the first, " if len(record.runs) > 1 else "the run failed: "
+        raise TrainingError(f"{which}{first.run_id}: {first.error}")
+    return SOME_FAILED if failed else 0
 
 
 class Screen(Watch):
@@ -59,6 +64,8 @@ class Screen(Watch):
         self._printed = 0
         self._plan: SearchPlan | None = None
         self._began = time.monotonic()
+        self._told = -_TELL_EVERY_S
+        """When it was said last what is waited for."""
 
     @_unread_if_closed()
     def planned(self, plan: SearchPlan, network: Sequence[tuple[str, str]]) -> None:
@@ -89,6 +96,18 @@ class Screen(Watch):
     def lost(self, cause: str) -> None:
         """Print why Ray is started again."""
         self._console.print(f"{cause}; starting Ray again", highlight=False, markup=False)
+
+    @_unread_if_closed()
+    def waiting(self, what: str, left_s: float) -> None:
+        """Count down in the live view, or print a line once a minute."""
+        minutes, seconds = divmod(round(left_s), 60)
+        text = f"{what or 'waiting for GPUs'}; giving up in {minutes}:{seconds:02d}"
+        if self._live is not None:
+            self._view.waiting = text
+        elif time.monotonic() - self._told > _TELL_EVERY_S:
+            self._told = time.monotonic()
+            click.echo(text)
+            sys.stdout.flush()
 
     @_unread_if_closed()
     def answered(self, record: SearchRecord, summary: SearchSummary) -> None:

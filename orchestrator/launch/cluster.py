@@ -1,22 +1,24 @@
 """Join or start Ray, and what its machines offer as plain numbers."""
 
-import itertools
 import logging
 import os
 import shutil
 import socket
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from orchestrator.errors import InfeasibleError
+from orchestrator.launch.devices import find_here, leave_visible, read_tokens
 from orchestrator.launch.processes import kill_naming
 from orchestrator.launch.temporary import make_temporary_folder
 from orchestrator.planning.cluster import Cluster, Node, word_count
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+REHEARSAL_VARIABLE = "ORCHESTRATOR_DEVICE"
+"""Set to `cpu`, what is planned for GPUs is computed on CPUs, to try its placement."""
 _KNOCK_S = 10.0
 
 
@@ -27,30 +29,39 @@ def look() -> Cluster:
         InfeasibleError: RAY_ADDRESS is set and no Ray answers there.
     """
     address = os.environ.get(ADDRESS_VARIABLE, "")
+    rehearses = os.environ.get(REHEARSAL_VARIABLE, "") == "cpu"
     if not address:
-        gpus, lost = _count_gpus(), ""
-        if gpus and _torch_version().endswith("+cpu"):
-            gpus, lost = 0, f"its {word_count(gpus, 'GPU')} not used: torch is a CPU build"
-        return Cluster(
-            nodes=(Node(name="here", cpus=_count_cpus(), gpus=gpus),), lost_gpus=lost
-        )
+        devices, lost = find_here(), ""
+        if devices and not rehearses and _torch_version().endswith("+cpu"):
+            count = word_count(len(devices), "GPU")
+            devices, lost = (), f"its {count} not used: torch is a CPU build"
+        here = Node(name="here", cpus=_count_cpus(), gpus=len(devices), devices=devices)
+        return Cluster(nodes=(here,), lost_gpus=lost, rehearses=rehearses)
     _join(address)
     import ray
 
-    nodes = tuple(
-        Node(
-            name=node["NodeName"],
-            cpus=int(node["Resources"].get("CPU", 0)),
-            gpus=int(node["Resources"].get("GPU", 0)),
-        )
-        for node in ray.nodes()
-        if node["Alive"]
+    from orchestrator.launch.reservation import read_holders
+
+    holders = read_holders()
+    nodes = [_read_node(node, holders) for node in ray.nodes() if node["Alive"]]
+    return Cluster(nodes=tuple(nodes), address=address, rehearses=rehearses)
+
+
+def _read_node(node: Mapping[str, Any], holders: Mapping[str, Mapping[str, str]]) -> Node:
+    resources, labels = node["Resources"], node.get("Labels", {})
+    return Node(
+        name=node["NodeManagerHostname"],
+        cpus=int(resources.get("CPU", 0)),
+        gpus=int(resources.get("GPU", 0)),
+        node_id=node["NodeID"],
+        address=node["NodeManagerAddress"],
+        devices=read_tokens(resources, labels, holders.get(node["NodeID"], {})),
+        labels=tuple(labels.items()),
     )
-    return Cluster(nodes=nodes, address=address)
 
 
 @contextmanager
-def running_ray(cluster: Cluster, *, logs: Path) -> Iterator[None]:
+def running_ray(cluster: Cluster, *, devices: Sequence[str], logs: Path) -> Iterator[None]:
     """Ray, for as long as the block lasts.
 
     Started here, it ends with the block, its log files are kept in `logs`, and nothing else of
@@ -58,6 +69,7 @@ def running_ray(cluster: Cluster, *, logs: Path) -> Iterator[None]:
 
     Args:
         cluster: What `look` said.
+        devices: The GPUs that a Ray that is started here shall see.
         logs: Folder for the log files of a Ray that is started here.
     """
     import ray
@@ -75,7 +87,8 @@ def running_ray(cluster: Cluster, *, logs: Path) -> Iterator[None]:
         )
     temporary = make_temporary_folder()
     try:
-        _start(cluster, temporary)
+        with leave_visible(devices):
+            _start(cluster, len(devices), temporary)
         yield
     finally:
         try:
@@ -86,14 +99,14 @@ def running_ray(cluster: Cluster, *, logs: Path) -> Iterator[None]:
             keep_logs(temporary, logs)
 
 
-def _start(cluster: Cluster, temporary: Path) -> None:
+def _start(cluster: Cluster, gpus: int, temporary: Path) -> None:
     import ray
 
     try:
         ray.init(
             address="local",
             num_cpus=cluster.cpus,
-            num_gpus=cluster.gpus,
+            num_gpus=gpus,
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -162,19 +175,3 @@ def _torch_version() -> str:
         return version("torch")
     except PackageNotFoundError:
         return ""
-
-
-def _count_gpus() -> int:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and not visible.strip():
-        return 0
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return 0
-    listing = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
-    present = sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
-    if visible is None:
-        return present
-    # As CUDA reads it: what follows an invalid entry is not visible.
-    named = itertools.takewhile(lambda entry: not entry.startswith("-"), visible.split(","))
-    return min(present, len(list(named)))

@@ -26,6 +26,8 @@ _SETTINGS: Final = {
 WORKER_SETTINGS: Final = {
     # Threads that spin while they wait take the other lanes' cores.
     "OMP_WAIT_POLICY": "passive",
+    # CUDA counts GPUs as nvidia-smi does, not by their speed.
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     # Without it cuBLAS has no deterministic form; it is read when CUDA starts.
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }

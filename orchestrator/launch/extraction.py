@@ -33,7 +33,11 @@ def extract_by_workers(job: FeatureJob, folder: Path, *, workers: int) -> Iterat
     cluster = look()
     cpus, gpus = job.run.numbers.threads, 1 if cluster.gpus else 0
     _check_room(cluster, workers, cpus=cpus, gpus=gpus)
-    with tempfile.TemporaryDirectory() as logs, running_ray(cluster, logs=Path(logs)):
+    devices = [device.index for node in cluster.nodes for device in node.devices]
+    with (
+        tempfile.TemporaryDirectory() as logs,
+        running_ray(cluster, devices=devices, logs=Path(logs)),
+    ):
         import ray
 
         # Rows that are written twice would be the same, but a worker that died of memory once

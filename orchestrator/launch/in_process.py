@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from orchestrator.launch.devices import pin
 from orchestrator.launch.failures import describe_failure
 from orchestrator.planning.placement import LanePlan
 from orchestrator.planning.run_plan import Assignment, RunPlan
@@ -41,6 +42,8 @@ def train_here(
     Raises:
         Exception: Whatever training raised, after it was journalled.
     """
+    if lane.seats:
+        pin([lane.seats[0][0].device], 0, alone=True)
     device = torch.device(lane.device, 0) if lane.device == "cuda" else torch.device("cpu")
     configure_process(
         threads=lane.cpus_per_worker, deterministic=lane.deterministic, device=device

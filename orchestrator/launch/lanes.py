@@ -9,26 +9,16 @@ tried again is the broker's decision.
 import threading
 import time
 import uuid
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.train import (
-    FailureConfig,
-    LoggingConfig,
-    RunConfig,
-    ScalingConfig,
-    UserCallback,
-)
 
 from orchestrator.launch.broker import Broker
-from orchestrator.launch.environment import WORKER_SETTINGS
-from orchestrator.launch.failures import first_line, last_line
+from orchestrator.launch.failures import first_line
+from orchestrator.launch.jobs import BROKER_NAMESPACE, build_job, divide_into_jobs
 from orchestrator.planning.placement import LanePlan
-
-BROKER_NAMESPACE = "orchestrator"
 
 
 def start_broker(folder: Path, plan: LanePlan) -> "BrokerHandle":
@@ -105,12 +95,12 @@ class Lanes:
         self._broker = broker
         self._left = False
         self._threads = []
-        for index, ranks in enumerate(_divide_into_jobs(plan)):
-            job = _build_job(plan, index, ranks, broker.name, folder, joined=joined)
+        for shape in divide_into_jobs(plan):
+            job = build_job(plan, shape, broker.name, folder, joined=joined)
             thread = threading.Thread(
                 target=self._run_job,
-                args=(job, sorted(set(ranks.values()))),
-                name=f"job-{index}",
+                args=(job, sorted(set(shape.lanes.values()))),
+                name=shape.name,
                 daemon=True,
             )
             thread.start()
@@ -138,104 +128,3 @@ class Lanes:
                 self.lost = cause
             else:
                 self._broker.actor.leave.remote(lanes, cause)
-
-
-class _ChargeDeaths(UserCallback):  # type: ignore[misc]  # Ray ships no types
-    """Tells the broker which ranks died; runs in the job's controller."""
-
-    def __init__(self, broker: str, lanes: Mapping[int, str]) -> None:
-        self._broker = broker
-        self._lanes = lanes
-
-    def after_exception(
-        self,
-        run_context: Any,  # noqa: ANN401, ARG002
-        worker_exceptions: dict[int, Exception],
-    ) -> None:
-        broker = ray.get_actor(self._broker, namespace=BROKER_NAMESPACE)
-        # One death may be seen by every rank of a lane: it counts once.
-        gone: dict[str, dict[int, Exception]] = {}
-        for rank, error in worker_exceptions.items():
-            gone.setdefault(self._lanes[rank], {})[rank] = error
-        charges = [
-            broker.charge.remote(lane, list(errors), last_line(next(iter(errors.values()))))
-            for lane, errors in gone.items()
-        ]
-        ray.get(charges)
-
-
-def _divide_into_jobs(plan: LanePlan) -> list[dict[int, str]]:
-    """World rank to lane, for every job."""
-    if plan.workers == 1:
-        return [{rank: f"lane {rank}" for rank in range(plan.lanes)}]
-    return [dict.fromkeys(range(plan.workers), f"lane {index}") for index in range(plan.lanes)]
-
-
-def _build_job(
-    plan: LanePlan,
-    index: int,
-    lanes: Mapping[int, str],
-    broker: str,
-    folder: Path,
-    *,
-    joined: bool,
-) -> Any:  # noqa: ANN401
-    resources: dict[str, float] = {"CPU": plan.cpus_per_worker}
-    if plan.gpus_per_worker:
-        resources["GPU"] = plan.gpus_per_worker
-    return _trainer_class(shared=plan.workers == 1, joined=joined)(
-        serve_lane,
-        train_loop_config={
-            "broker": broker,
-            "lanes": dict(lanes),
-            "threads": plan.cpus_per_worker,
-            "deterministic": plan.deterministic,
-            "device": plan.device,
-        },
-        scaling_config=ScalingConfig(
-            num_workers=len(lanes),
-            use_gpu=plan.gpus_per_worker > 0,
-            resources_per_worker=resources,
-        ),
-        run_config=RunConfig(
-            name=f"job-{index}",
-            storage_path=str(folder),
-            failure_config=FailureConfig(max_failures=-1),
-            callbacks=[_ChargeDeaths(broker, lanes)],
-            # A Ray that we started has our environment; one that was joined has not.
-            worker_runtime_env={"env_vars": WORKER_SETTINGS} if joined else {},
-            logging_config=LoggingConfig(log_level="ERROR"),
-        ),
-    )
-
-
-def _trainer_class(*, shared: bool, joined: bool) -> Any:  # noqa: ANN401
-    # Each is one more process of 2 to 3 CPU seconds. No lane reads Ray Data, and what a dead
-    # controller would leave behind in a Ray of our own ends with that Ray.
-    spared = {"DatasetsCallback"} | (set() if joined else {"PlacementGroupCleanerCallback"})
-    if shared:
-        # Knows no torch: neither driver nor controller imports it, and no process group of
-        # workers that never speak to one another is set up.
-        from ray.train.v2.api.data_parallel_trainer import (
-            DataParallelTrainer as Trainer,
-        )
-    else:
-        from ray.train.torch import TorchTrainer as Trainer
-
-    class LeanTrainer(Trainer):  # type: ignore[misc]  # Ray ships no types
-        def _create_default_callbacks(self) -> list[Any]:
-            return [
-                callback
-                for callback in super()._create_default_callbacks()
-                if type(callback).__name__ not in spared
-            ]
-
-    return LeanTrainer
-
-
-def serve_lane(config: dict[str, Any]) -> None:
-    """What Ray Train calls on every worker; found by import, never pickled."""
-    # torch is imported on the worker only.
-    from orchestrator.launch.worker import serve
-
-    serve(config)

@@ -3,13 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.errors import InfeasibleError, LostRayError
 from orchestrator.launch.cluster import running_ray
+from orchestrator.launch.devices import Patience
 from orchestrator.launch.failures import first_line
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.search_plan import SearchPlan
@@ -119,6 +120,7 @@ def launch(
     cluster: Cluster,
     endings: Mapping[str, Mapping[str, Any]],
     parts: Mapping[str, int],
+    patience: Patience,
 ) -> Iterator[Launched]:
     """Start Ray, the broker and the lanes of a plan; all of it ends with the block.
 
@@ -127,6 +129,10 @@ def launch(
         cluster: What the machines offer.
         endings: Of the runs that need not be trained.
         parts: Of a batch, of runs that were found to need several.
+        patience: How long GPUs that other searches hold are waited for.
+
+    Raises:
+        InfeasibleError: Another search holds a GPU that the plan names.
     """
     folder = plan.folder / RAY_FOLDER
     import ray  # noqa: F401  before the thread below, which imports parts of it
@@ -134,9 +140,14 @@ def launch(
     # Ray Train's import and Ray's start each leave a core idle.
     beside = threading.Thread(target=import_module, args=("orchestrator.launch.lanes",))
     beside.start()
-    with running_ray(cluster, logs=folder / LOGS):
+    devices = dict.fromkeys(seat.device for lane in plan.lanes.seats for seat in lane)
+    with running_ray(cluster, devices=list(devices), logs=folder / LOGS), ExitStack() as held:
         beside.join()
         from orchestrator.launch.lanes import Lanes, start_broker
+        from orchestrator.launch.reservation import reserved
+
+        label = f"{plan.name}#{plan.number}"
+        held.enter_context(reserved(plan.lanes, label, patience))
 
         broker = start_broker(plan.folder, plan.lanes)
         lanes = Lanes(plan.lanes, broker, folder=folder, joined=bool(cluster.address))

@@ -17,7 +17,8 @@ from ray.tune import PlacementGroupFactory
 
 from orchestrator.errors import LostRayError
 from orchestrator.launch.failures import last_line
-from orchestrator.launch.lanes import BROKER_NAMESPACE, BrokerHandle
+from orchestrator.launch.jobs import BROKER_NAMESPACE
+from orchestrator.launch.lanes import BrokerHandle
 from orchestrator.planning.search_plan import SearchPlan
 
 _CLIENT_MEMORY = 1 << 20

@@ -14,8 +14,9 @@ from torch import distributed
 
 from orchestrator.errors import NonFiniteLossError
 from orchestrator.launch.books import OUT_OF_MEMORY
+from orchestrator.launch.devices import pin
 from orchestrator.launch.failures import describe_failure
-from orchestrator.launch.lanes import BROKER_NAMESPACE
+from orchestrator.launch.jobs import BROKER_NAMESPACE, find_own
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.training.context import (
     Verdict,
@@ -34,12 +35,17 @@ def serve(config: Mapping[str, Any]) -> None:
 
     Args:
         config: `broker`, its name; `lanes`, world rank to lane; `threads`; `deterministic`;
-            `device`, cpu or cuda.
+            `device`, cpu or cuda; `devices`, Ray's name of each node to the GPUs of the workers
+            there, empty where Ray gives them by number.
     """
     place = ray.train.get_context()
     lane = config["lanes"][place.get_world_rank()]
     alone = sum(other == lane for other in config["lanes"].values()) == 1
-    device = _choose_device(config["device"], 0 if alone else place.get_local_rank())
+    own, local_rank = find_own(config["devices"]), place.get_local_rank()
+    index = 0 if alone else local_rank
+    if own:
+        index = pin(own, local_rank, alone=alone)
+    device = torch.device("cuda", index) if config["device"] == "cuda" else torch.device("cpu")
     configure_process(
         threads=config["threads"], deterministic=config["deterministic"], device=device
     )
@@ -179,7 +185,3 @@ class _Worker:
             **describe_device(self._device),
             "workers": workers,
         }
-
-
-def _choose_device(kind: str, local_rank: int) -> torch.device:
-    return torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")

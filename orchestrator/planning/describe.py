@@ -4,8 +4,9 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from orchestrator.planning.cluster import word_count
+from orchestrator.planning.cluster import word_count, word_devices
 from orchestrator.planning.names import name_setting, word_value
+from orchestrator.planning.placement import LanePlan
 from orchestrator.planning.run_plan import Numbers, RunPlan
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.planning.section_plans import DataPlan, TrainingPlan
@@ -122,8 +123,28 @@ def _lanes(plan: SearchPlan) -> str:
     lanes = plan.lanes
     workers = word_count(lanes.workers, "worker")
     threads = word_count(lanes.cpus_per_worker, "thread")
-    device = word_count(lanes.gpus_per_worker, "GPU") if lanes.device == "cuda" else "CPU"
-    return f"{lanes.lanes}, each {workers} with {threads} on {device}"
+    gpus = lanes.gpus_per_worker
+    device = word_count(gpus, "GPU") if gpus else "CPU"
+    return f"{lanes.lanes}, each {workers} with {threads} on {device}{_word_seats(lanes)}"
+
+
+def _word_seats(lanes: LanePlan) -> str:
+    """Which GPUs the lanes are given: `: GPU 0; GPU 2`."""
+    if not lanes.seats:
+        return ""
+    words = []
+    for lane in lanes.seats[:_MOST_VALUES]:
+        nodes: dict[str, list[str]] = {}
+        for seat in lane:
+            nodes.setdefault(seat.node if seat.node_id else "", []).append(seat.device)
+        words.append(
+            " and ".join(
+                word_devices(devices) + (f" of {node}" if node else "")
+                for node, devices in nodes.items()
+            )
+        )
+    more = len(lanes.seats) - len(words)
+    return ": " + "; ".join([*words, *([f"and {more} more"] if more else [])])
 
 
 def _batch(plan: SearchPlan) -> str:

@@ -95,10 +95,11 @@ def _baseline_notes(keys: Keys, *, settings: int) -> list[str]:
 
 def _idle_notes(keys: Keys, lanes: LanePlan, *, runs: int) -> list[str]:
     count = lanes.idle_gpus
-    if not count:
+    # Who names GPUs has chosen to leave out the others.
+    if not count or lanes.visible is not None:
         return []
     stay = "1 GPU stays idle" if count == 1 else f"{count} GPUs stay idle"
-    if lanes.device == "cpu":
+    if not lanes.gpus_per_worker:
         return [f"{stay}: resources.gpus_per_worker is 0"]
     if lanes.lanes == runs:
         key = "resources.num_workers, for several GPUs per run,"

@@ -1,103 +1,235 @@
-"""How many lanes fit the machines, and what each consists of."""
+"""How many lanes fit the machines, what each consists of, and which GPU a worker is given."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 from orchestrator.errors import InfeasibleError
-from orchestrator.planning.cluster import Cluster, Node, word_count
+from orchestrator.planning.cluster import Cluster, Device, Node, word_count
+from orchestrator.planning.devices import KEY, NodeDevices, check_pins, find_visible
+from orchestrator.planning.refusals import explain_misfit
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanePlan:
-    """The lanes of a search: all alike."""
+class Seat:
+    """Where a worker is placed."""
 
-    lanes: int
-    """Runs trained at a time."""
+    node: str
+    """Name of the node."""
+    node_id: str
+    """Ray's name for it; empty on the machine where Ray is started for the command."""
+    device: str
+    """The number of the GPU that the worker computes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneRequest:
+    """What is asked of every lane."""
+
     workers: int
     """Ranks of one lane, which train one run together."""
     cpus_per_worker: int
     """CPUs reserved for a worker, and its threads."""
-    gpus_per_worker: int
-    """GPUs reserved for a worker; 0 trains it on CPUs."""
-    device: Literal["cpu", "cuda"]
+    gpus_per_worker: float
+    """GPUs reserved for a worker, or a share of one; 0 trains it on CPUs."""
     deterministic: Literal["true", "warn", "false"]
+    placement: Literal["pack", "spread"] = "pack"
+    """Whether the workers of a lane share a node where they can, or avoid to."""
+    visible: Any = None
+    """`resources.visible_devices`, as it was asked; None for every GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanePlan(LaneRequest):
+    """The lanes of a search: all alike."""
+
+    lanes: int
+    """Runs trained at a time."""
+    device: Literal["cpu", "cuda"]
     idle_gpus: int
     """GPUs that no lane uses."""
+    backend: Literal["gloo", "nccl"] = "gloo"
+    """What the workers of a lane speak to one another with."""
+    seats: tuple[tuple[Seat, ...], ...] = ()
+    """Of each lane, where each of its workers is placed; empty on CPUs, and where a cluster's
+    GPUs are known by their number alone."""
+
+    def cut(self, lanes: int, *, workers: int | None = None) -> "LanePlan":
+        """Fewer lanes of this kind, or fewer workers in each."""
+        ranks = self.workers if workers is None else workers
+        seats = tuple(lane[:ranks] for lane in self.seats[:lanes])
+        return replace(self, lanes=lanes, workers=ranks, seats=seats)
 
 
-def place_lanes(
-    cluster: Cluster,
-    *,
-    workers: int,
-    cpus_per_worker: int,
-    gpus_per_worker: int,
-    deterministic: Literal["true", "warn", "false"],
-    most: int,
-) -> LanePlan:
+def place_lanes(cluster: Cluster, asked: LaneRequest, *, most: int) -> LanePlan:
     """Fit as many lanes as are useful.
 
     Args:
         cluster: The machines.
-        workers: Ranks of one lane.
-        cpus_per_worker: CPUs of one rank.
-        gpus_per_worker: GPUs of one rank; with 0 the lane trains on CPUs.
-        deterministic: A property of the lane's processes.
+        asked: What is asked of every lane.
         most: Lanes that could be used at all.
 
     Raises:
-        InfeasibleError: Not even one lane fits; names the number to change.
+        InfeasibleError: Not even one lane fits, or a GPU is not there; names what to change.
     """
-    slots = sum(_slots(node, cpus_per_worker, gpus_per_worker) for node in cluster.nodes)
-    if slots < workers:
+    check_pins(cluster, asked.visible)
+    slots = sum(_slots(node, asked) for node in cluster.nodes)
+    if slots < asked.workers:
         raise InfeasibleError(
-            _explain(cluster, workers, cpus_per_worker, gpus_per_worker, slots)
+            explain_misfit(
+                cluster,
+                workers=asked.workers,
+                cpus=asked.cpus_per_worker,
+                gpus=asked.gpus_per_worker,
+                slots=slots,
+            )
         )
-    lanes = min(slots // workers, most)
+    seats: tuple[tuple[Seat, ...], ...] = ()
+    lanes = min(slots // asked.workers, most)
+    used = lanes * asked.workers * asked.gpus_per_worker
+    if asked.gpus_per_worker and cluster.knows_devices:
+        seats = _seat_all(cluster, asked)[:most]
+        lanes = len(seats)
+        used = len({(seat.node, seat.device) for lane in seats for seat in lane})
+    on_gpus = bool(asked.gpus_per_worker) and not cluster.rehearses
     return LanePlan(
+        **{field.name: getattr(asked, field.name) for field in fields(LaneRequest)},
         lanes=lanes,
-        workers=workers,
-        cpus_per_worker=cpus_per_worker,
-        gpus_per_worker=gpus_per_worker,
-        device="cuda" if gpus_per_worker else "cpu",
-        deterministic=deterministic,
-        idle_gpus=cluster.gpus - lanes * workers * gpus_per_worker,
+        device="cuda" if on_gpus else "cpu",
+        idle_gpus=int(cluster.gpus - used),
+        backend="nccl" if on_gpus else "gloo",
+        seats=seats,
     )
 
 
-def _slots(node: Node, cpus_per_worker: int, gpus_per_worker: int) -> int:
-    by_cpu = node.cpus // cpus_per_worker
-    return min(by_cpu, node.gpus // gpus_per_worker) if gpus_per_worker else by_cpu
+def _slots(node: Node, asked: LaneRequest) -> int:
+    by_cpu, gpus = node.cpus // asked.cpus_per_worker, asked.gpus_per_worker
+    return min(by_cpu, _slots_of(node.gpus, gpus)) if gpus else by_cpu
 
 
-def _explain(cluster: Cluster, workers: int, cpus: int, gpus: int, slots: int) -> str:
-    if slots:
-        each = f"{word_count(cpus, 'CPU')}" + (
-            f" and {word_count(gpus, 'GPU')}" if gpus else ""
-        )
-        return (
-            f"resources.num_workers: {workers} workers of {each} each do not fit on "
-            f"{_offer(cluster)}; set it to {slots} at most"
-        )
-    largest_cpus = max((node.cpus for node in cluster.nodes), default=0)
-    largest_gpus = max((node.gpus for node in cluster.nodes), default=0)
-    if gpus > largest_gpus:
-        return (
-            f"resources.gpus_per_worker: no machine has {word_count(gpus, 'GPU')} "
-            f"({_offer(cluster)}); set it to {largest_gpus} at most"
-        )
-    if cpus > largest_cpus:
-        return (
-            f"resources.cpus_per_worker: no machine has {word_count(cpus, 'CPU')} "
-            f"({_offer(cluster)}); set it to {largest_cpus} at most"
-        )
-    fitting = max(node.cpus for node in cluster.nodes if node.gpus >= gpus)
+def _slots_of(devices: int, gpus: float) -> int:
+    """Workers that so many GPUs hold."""
+    return devices * _sharers(gpus) if gpus < 1 else int(devices // gpus)
+
+
+def _sharers(gpus: float) -> int:
+    """Workers that share one GPU."""
+    # In floating point 1 / 0.1 may be a little less than 10.
+    return int(1 / gpus + 1e-6)
+
+
+def _seat_all(cluster: Cluster, asked: LaneRequest) -> tuple[tuple[Seat, ...], ...]:
+    """A seat for each worker of as many lanes as fit: on free GPUs, else on those to come."""
+    found = find_visible(cluster, asked.visible)
+    free = found if asked.visible is not None else _without_held(found)
+    if seats := _seat(free, asked) or _seat(found, asked):
+        return seats
+    raise InfeasibleError(_explain_visible(found, asked))
+
+
+def _seat(found: Sequence[NodeDevices], asked: LaneRequest) -> tuple[tuple[Seat, ...], ...]:
+    if any(one.by_lane for one in found):
+        return _seat_by_lane(found, asked)
+    free = [_free_seats(one, asked) for one in found]
+    lanes: list[tuple[Seat, ...]] = []
+    while sum(map(len, free)) >= asked.workers:
+        take = _pack if asked.placement == "pack" else _spread
+        lanes.append(take(free, asked.workers))
+    return tuple(lanes)
+
+
+def _free_seats(found: NodeDevices, asked: LaneRequest) -> list[Seat]:
+    """The seats of a node: each GPU once before any is shared."""
+    rounds = range(_sharers(asked.gpus_per_worker))
+    seats = [_seat_on(found.node, device) for _ in rounds for device in found.devices]
+    return seats[: found.node.cpus // asked.cpus_per_worker]
+
+
+def _without_held(found: Sequence[NodeDevices]) -> tuple[NodeDevices, ...]:
+    return tuple(
+        replace(one, devices=tuple(device for device in one.devices if not device.holder))
+        for one in found
+    )
+
+
+def _pack(free: list[list[Seat]], workers: int) -> tuple[Seat, ...]:
+    """Take one lane's seats away: on one node, or on as few as possible."""
+    fitting = [seats for seats in free if len(seats) >= workers]
+    # The fullest node that holds the lane leaves the others whole.
+    order = [min(fitting, key=len)] if fitting else sorted(free, key=len, reverse=True)
+    taken: list[Seat] = []
+    for seats in order:
+        count = min(len(seats), workers - len(taken))
+        taken += seats[:count]
+        del seats[:count]
+    return tuple(taken)
+
+
+def _spread(free: list[list[Seat]], workers: int) -> tuple[Seat, ...]:
+    """Take one lane's seats away: on as many nodes as possible."""
+    taken: list[Seat] = []
+    while len(taken) < workers:
+        for seats in sorted(free, key=len, reverse=True)[: workers - len(taken)]:
+            taken += seats[:1]
+            del seats[:1]
+    return tuple(sorted(taken, key=lambda seat: seat.node))
+
+
+def _seat_by_lane(
+    found: Sequence[NodeDevices], asked: LaneRequest
+) -> tuple[tuple[Seat, ...], ...]:
+    """Seats of lanes whose devices were named one by one."""
+    lanes: list[tuple[Seat, ...]] = []
+    begun: dict[int, list[Seat]] = {}
+    for one in found:
+        _check_shares(one, asked)
+        if sum(map(len, one.by_lane)) > one.node.cpus // asked.cpus_per_worker:
+            continue
+        for index, devices in enumerate(one.by_lane):
+            seats = begun.setdefault(index, [])
+            seats += [_seat_on(one.node, device) for device in devices]
+            if len(seats) > asked.workers:
+                raise InfeasibleError(
+                    f"{KEY}: lane {index + 1} has {word_count(len(devices), 'GPU')} "
+                    f"for {word_count(asked.workers, 'worker')}; name one for each worker, or "
+                    f"set resources.num_workers to {len(devices)}"
+                )
+            if len(seats) == asked.workers:
+                lanes.append(tuple(seats))
+                begun[index] = []
+    return tuple(lanes)
+
+
+def _check_shares(found: NodeDevices, asked: LaneRequest) -> None:
+    named = Counter(device.index for devices in found.by_lane for device in devices)
+    for index, lanes in named.items():
+        if lanes > _sharers(asked.gpus_per_worker):
+            raise InfeasibleError(
+                f"{KEY}: GPU {index} is named for {lanes} lanes, each of which has "
+                f"{word_count(asked.gpus_per_worker, 'GPU')}; set resources.gpus_per_worker to "
+                f"{1 / lanes:.2g} at most"
+            )
+
+
+def _seat_on(node: Node, device: Device) -> Seat:
+    return Seat(node=node.name, node_id=node.node_id, device=device.index)
+
+
+def _explain_visible(found: Sequence[NodeDevices], asked: LaneRequest) -> str:
+    rooms = sum(one.node.cpus // asked.cpus_per_worker for one in found)
+    left = word_count(sum(len(one.devices) for one in found), "GPU")
+    if rooms < asked.workers:
+        left += f" beside {word_count(asked.cpus_per_worker, 'CPU')} for each worker"
     return (
-        f"resources.cpus_per_worker: the machines with {word_count(gpus, 'GPU')} have "
-        f"{word_count(fitting, 'CPU')} at most; set it to {fitting} at most (got {cpus})"
+        f"{KEY}: {word_count(asked.workers, 'worker')} of a run need a GPU each, and it leaves "
+        f"{left}; name more, or lower resources.num_workers"
     )
 
 
-def _offer(cluster: Cluster) -> str:
-    machines = "this machine" if not cluster.address else word_count(len(cluster.nodes), "node")
-    cpus, gpus = word_count(cluster.cpus, "CPU"), word_count(cluster.gpus, "GPU")
-    return f"{machines} with {cpus} and {gpus}"
+def group_by_node(seats: Sequence[Seat]) -> Mapping[str, tuple[str, ...]]:
+    """Ray's name of each node to the GPUs of its workers there, in the order of the workers."""
+    found: dict[str, list[str]] = {}
+    for seat in seats:
+        found.setdefault(seat.node_id, []).append(seat.device)
+    return {node: tuple(devices) for node, devices in found.items()}

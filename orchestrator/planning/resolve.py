@@ -17,7 +17,8 @@ from orchestrator.planning.fingerprint import environment_of, fingerprint_run
 from orchestrator.planning.names import name_runs
 from orchestrator.planning.notes import list_notes
 from orchestrator.planning.numbers import Limits, identify_network, resolve_numbers
-from orchestrator.planning.placement import LanePlan, place_lanes
+from orchestrator.planning.placement import LanePlan, LaneRequest, place_lanes
+from orchestrator.planning.refusals import find_held
 from orchestrator.planning.run_plan import Numbers, Place, RunPlan
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.planning.settings import Setting, choose_baseline, enumerate_settings
@@ -97,7 +98,7 @@ def _assemble(
         lanes=lanes,
         cluster_text=describe_cluster(cluster),
         caveat=confounded_reason(spec.spaces, metric),
-        notes=(*spec.notes, *notes),
+        notes=(*spec.notes, *notes, *find_held(cluster, lanes)),
         spec_text=spec.text,
         environment=environment_of(*(run.numbers for run in runs)),
         max_concurrent=keys.search.max_concurrent,
@@ -180,18 +181,21 @@ def _place(keys: Keys, cluster: Cluster, *, runs: int) -> LanePlan:
     gpus = resources.gpus_per_worker
     if gpus is None:
         gpus = 1 if cluster.gpus else 0
+    # Whole GPUs are counted.
+    gpus = int(gpus) if gpus == int(gpus) else gpus
     deterministic = keys.deterministic
     if deterministic is None:
         # On GPUs determinism costs speed and refuses operators; on CPUs next to nothing.
-        deterministic = gpus == 0
-    return place_lanes(
-        cluster,
+        deterministic = gpus == 0 or cluster.rehearses
+    asked = LaneRequest(
         workers=resources.num_workers,
         cpus_per_worker=resources.cpus_per_worker,
         gpus_per_worker=gpus,
         deterministic=_DETERMINISTIC[deterministic],
-        most=min(runs, keys.search.max_concurrent or runs),
+        placement=resources.placement,
+        visible=resources.visible_devices,
     )
+    return place_lanes(cluster, asked, most=min(runs, keys.search.max_concurrent or runs))
 
 
 _DETERMINISTIC: Final[dict[bool | str, Literal["true", "warn", "false"]]] = {
@@ -213,4 +217,6 @@ def describe_cluster(cluster: Cluster) -> str:
     else:
         machines = "this machine"
     gpus = word_count(cluster.gpus, "GPU") if cluster.gpus else cluster.lost_gpus or "no GPU"
+    if cluster.rehearses and cluster.gpus:
+        gpus += " (a rehearsal: computed on CPUs)"
     return f"{machines}, {word_count(cluster.cpus, 'CPU')}, {gpus}"

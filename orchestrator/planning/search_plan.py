@@ -108,5 +108,5 @@ def pick_run(plan: SearchPlan, number: int) -> SearchPlan:
         baseline=None,
         seeds=(chosen.numbers.seed,),
         runs=(chosen,),
-        lanes=replace(plan.lanes, lanes=1),
+        lanes=plan.lanes.cut(1),
     )

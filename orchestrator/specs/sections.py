@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
+from orchestrator.specs.devices import DEVICES_SCHEMA, check_devices
 from orchestrator.specs.section import Finding, Section, refuse
 
+_SMALLEST_SHARE = 0.01
 _PASSWORD = re.compile(r"[\w+.-]+://[^/?#]*:[^/?#]*@")
 
 
@@ -24,6 +26,12 @@ def _known_store(uri: str) -> str:
     raise refuse(f"{reason} (got {uri!r}); use 'sqlite:///PATH' or an http address")
 
 
+def _share(gpus: float) -> float:
+    if 0 < gpus < _SMALLEST_SHARE:
+        raise refuse(f"must be 0 or at least {_SMALLEST_SHARE} (got {gpus})")
+    return gpus
+
+
 class ResourcesSpec(Section):
     """Key `resources`: what one run takes of the machines."""
 
@@ -32,9 +40,32 @@ class ResourcesSpec(Section):
     cpus_per_worker: Annotated[int, Field(ge=1)] = 1
     """CPU cores and threads per worker (count, >= 1). Float sums, hence the numbers, depend on
     it."""
-    gpus_per_worker: Annotated[int, Field(ge=0, le=1)] | None = None
-    """GPUs per worker (count, 0 or 1). Unset: 1 where there is a GPU, else 0. Several GPUs
+    gpus_per_worker: Annotated[float, Field(ge=0, le=1), AfterValidator(_share)] | None = None
+    """GPUs per worker: 1, 0, or the share of one that runs of one worker have (count, 0 to 1;
+    0.5 trains two at a time on each GPU). Unset: 1 where there is a GPU, else 0. Several GPUs
     for one run are several workers: resources.num_workers."""
+    visible_devices: Annotated[
+        Any, AfterValidator(check_devices), WithJsonSchema(DEVICES_SCHEMA)
+    ] = None
+    """The GPUs that the runs may use, by their numbers as nvidia-smi counts or by their UUIDs:
+    a list for every node used, a list of lists for each lane, which trains one run at a time,
+    or a map from a node's name, address or label `key=value` to either. Unset: every free GPU.
+    Has no bearing on the numbers."""
+    placement: Literal["pack", "spread"] = "pack"
+    """Whether the workers of one run share a node where they can, or avoid to."""
+
+    def list_contradictions(self) -> Iterator[Finding]:
+        """Yield what no setting may hold: one key against another."""
+        gpus = self.gpus_per_worker
+        if gpus is not None and 0 < gpus < 1 and self.num_workers > 1:
+            yield (
+                "gpus_per_worker",
+                "workers of one run cannot share a GPU; set it to 1, or num_workers to 1",
+            )
+        if gpus == 0 and self.visible_devices is not None:
+            yield "visible_devices", "means nothing with gpus_per_worker: 0; leave one out"
+        if self.num_workers == 1 and self.differs("placement"):
+            yield "placement", "means nothing with one worker per run; leave it out"
 
 
 class TrackingSpec(Section):

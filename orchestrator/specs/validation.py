@@ -31,12 +31,6 @@ _MUST_BE: Mapping[str, str] = {
     "less_than_equal": "at most {le}",
 }
 
-_NOT_BUILT_GPUS: Mapping[tuple[str, type], str] = {
-    ("int_type", float): "fractions of a GPU are not built yet (got {})",
-    ("less_than_equal", int): "more than 1 is not built yet (got {}); use "
-    "resources.num_workers for several GPUs per run",
-}
-
 
 @dataclass(frozen=True)
 class Issue:
@@ -70,8 +64,6 @@ def _explain(detail: ErrorDetails, model: type[Section]) -> Issue:
         if field is None:
             return Issue(key, f"must be {context['expected']} (got {value_text(value)})")
         return Issue(key, explain_wrong_word(key, value, options_of(field)))
-    if key == "resources.gpus_per_worker" and (kind, type(value)) in _NOT_BUILT_GPUS:
-        return Issue(key, _NOT_BUILT_GPUS[kind, type(value)].format(value))
     wanted = _MUST_BE[kind].format_map({name: _short(bound) for name, bound in context.items()})
     return Issue(key, f"must be {wanted} (got {value_text(value)}){_advice(key, kind, value)}")
 
@@ -95,6 +87,8 @@ def _short(bound: object) -> str:
 def _advice(key: str, kind: str, value: object) -> str:
     if isinstance(value, list) and not why_fixed(key):
         return "; to search over values write {grid: [...]}"
+    if (key, kind) == ("resources.gpus_per_worker", "less_than_equal"):
+        return "; set resources.num_workers for several GPUs per run"
     if kind == "string_type" and isinstance(value, bool | int | float):
         return "; put it in quotes"
     if kind == "float_type" and isinstance(value, str):

@@ -6,8 +6,6 @@ Tables alone; the first two shrink as things are built.
 from collections.abc import Mapping
 
 NOT_BUILT_KEYS: Mapping[str, str] = {
-    "resources.visible_devices": "set CUDA_VISIBLE_DEVICES before starting Ray",
-    "resources.placement": "",
     "resources.min_workers": "",
     "search.scheduler": "every run trains to its end",
 }
@@ -97,7 +95,7 @@ OTHER_WORDS: Mapping[str, str] = {
     "warmup": "schedule.warmup_epochs",
     "lr_warmup_epochs": "schedule.warmup_epochs",
     "gpus": "resources.gpus_per_worker",
-    "devices": "resources.gpus_per_worker",
+    "devices": "resources.visible_devices",
     "n_gpus": "resources.gpus_per_worker",
     "num_gpus": "resources.gpus_per_worker",
     "use_gpu": "resources.gpus_per_worker",

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.planning.cluster import Cluster, Node, word_count
-from orchestrator.planning.placement import LanePlan, place_lanes
+from orchestrator.planning.placement import LanePlan, LaneRequest, place_lanes
 
 
 def cluster(*nodes: tuple[int, int], address: str = "") -> Cluster:
@@ -24,9 +24,9 @@ def place(machines: Cluster, **changes: Any) -> LanePlan:
         "cpus_per_worker": 1,
         "gpus_per_worker": 0,
         "deterministic": "true",
-        "most": 1000,
     }
-    return place_lanes(machines, **(values | changes))
+    most = changes.pop("most", 1000)
+    return place_lanes(machines, LaneRequest(**(values | changes)), most=most)
 
 
 def test_a_lane_of_one_worker_takes_its_cpus() -> None:
@@ -69,6 +69,7 @@ def test_a_lane_plan_says_what_each_lane_consists_of() -> None:
         device="cuda",
         deterministic="false",
         idle_gpus=1,
+        backend="nccl",
     )
 
 

@@ -90,12 +90,39 @@ def test_every_section_says_what_it_is() -> None:
         ("resources.num_workers", "0", "must be at least 1 (got 0)"),
         ("resources.cpus_per_worker", "0", "must be at least 1 (got 0)"),
         ("resources.gpus_per_worker", "-1", "must be at least 0 (got -1)"),
-        ("resources.gpus_per_worker", "0.5", "fractions of a GPU are not built yet (got 0.5)"),
+        ("resources.gpus_per_worker", "0.001", "must be 0 or at least 0.01 (got 0.001)"),
         (
             "resources.gpus_per_worker",
             "2",
-            "more than 1 is not built yet (got 2); use resources.num_workers for several GPUs "
-            "per run",
+            "must be at most 1 (got 2); set resources.num_workers for several GPUs per run",
+        ),
+        ("resources.placement", "strict", "must be 'pack' or 'spread' (got 'strict')"),
+        ("resources.placement", "spread", "means nothing with one worker per run; leave it out"),
+        (
+            "resources.visible_devices",
+            "0",
+            "must be a list of GPUs (got 0); write [0, 2], or [[0], [2]] for each lane, or "
+            "{NODE: [0, 2]}",
+        ),
+        (
+            "resources.visible_devices",
+            "all",
+            "must be a list of GPUs (got 'all'); write [0, 2], or [[0], [2]] for each lane, or "
+            "{NODE: [0, 2]}",
+        ),
+        ("resources.visible_devices", "[-1]", "a GPU is numbered from 0 (got -1)"),
+        (
+            "resources.visible_devices",
+            "[0.5]",
+            "a GPU is a number or a UUID (got 0.5); write [0, 2], or [[0], [2]] for each lane, "
+            "or {NODE: [0, 2]}",
+        ),
+        ("resources.visible_devices", "[1, 1]", "names a GPU twice (got [1, 1])"),
+        (
+            "resources.visible_devices",
+            "{}",
+            "must name a node (got an empty map); write [0, 2], or [[0], [2]] for each lane, or "
+            "{NODE: [0, 2]}",
         ),
         ("resources.num_workers", "1.5", "must be a whole number (got 1.5)"),
         ("search.seeds", "0", "must be at least 1 (got 0)"),
