@@ -97,7 +97,11 @@ def test_every_section_says_what_it_is() -> None:
             "must be at most 1 (got 2); set resources.num_workers for several GPUs per run",
         ),
         ("resources.placement", "strict", "must be 'pack' or 'spread' (got 'strict')"),
-        ("resources.placement", "spread", "means nothing with one worker per run; leave it out"),
+        (
+            "resources.placement",
+            "spread",
+            "means nothing with one worker per run; leave it out",
+        ),
         (
             "resources.visible_devices",
             "0",
@@ -121,8 +125,8 @@ def test_every_section_says_what_it_is() -> None:
         (
             "resources.visible_devices",
             "{}",
-            "must name a node (got an empty map); write [0, 2], or [[0], [2]] for each lane, or "
-            "{NODE: [0, 2]}",
+            "must name a node (got an empty map); write [0, 2], or [[0], [2]] for each lane, "
+            "or {NODE: [0, 2]}",
         ),
         ("resources.num_workers", "1.5", "must be a whole number (got 1.5)"),
         ("search.seeds", "0", "must be at least 1 (got 0)"),

@@ -1,0 +1,138 @@
+"""Pins that hold: on a Ray of our own, and between searches on a Ray that runs on.
+
+GPUs are declared, and what is planned for them is computed on CPUs.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.journey.conftest import Orchestrate, Start, wait_for_text
+
+SPEC = """\
+name: pins
+data: {dataset: digits, train_size: 200}
+model: {architecture: small_cnn}
+loss: {label_smoothing: {grid: [0, 0.4]}}
+training: {epochs: 3}
+search: {seeds: 1}
+"""
+SMI = """#!/bin/sh
+for i in 0 1 2 3; do echo "GPU $i: NVIDIA A100 (UUID: GPU-uuid$i)"; done
+"""
+RAY = """
+import sys, ray
+ray.init(
+    num_cpus=4, num_gpus=4, resources={f"gpu_{i}": 1 for i in range(4)},
+    labels={"gpu_3": "GPU-uuid3"}, include_dashboard=False, log_to_driver=False,
+    _temp_dir=sys.argv[1],
+)
+print(ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def environment(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """Of a user who rehearses."""
+    (tmp_path / "pins.yaml").write_text(SPEC)
+    return {**environment, "ORCHESTRATOR_DEVICE": "cpu"}
+
+
+@pytest.fixture
+def declared_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Ray that runs on, whose node declares four GPUs one by one."""
+    folder = tmp_path_factory.getbasetemp() / "d"
+    hidden = ("RAY_", "CUDA_VISIBLE")
+    process = subprocess.Popen(
+        [sys.executable, "-c", RAY, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith(hidden)},
+            "CUDA_VISIBLE_DEVICES": "0,1,2,3",
+        },
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    yield process.stdout.readline().strip()
+    process.stdin.close()
+    process.wait(60)
+
+
+def seen(storage: Path, search: str) -> dict[str, list[str]]:
+    """Lane to what each of its ranks saw, as the journal of a search has it."""
+    lines = (storage / search / "journal.jsonl").read_text().splitlines()
+    lanes: dict[str, list[str]] = {}
+    for entry in map(json.loads, lines):
+        if entry["kind"] == "lane":
+            workers: list[dict[str, Any]] = entry["facts"]["workers"]
+            lanes[entry["lane"]] = [worker["cuda_visible_devices"] for worker in workers]
+    return lanes
+
+
+def test_a_ray_of_our_own_has_the_planned_gpus(
+    orchestrate: Orchestrate, tmp_path: Path, storage: Path
+) -> None:
+    """Two workers of a run see the GPUs of their lane alone, in the order of the plan."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.write_text(SMI)
+    program.chmod(0o755)
+    pins = "resources={num_workers: 2, visible_devices: [[3, GPU-uuid1]]}"
+    path = f"{program.parent}:{os.environ['PATH']}"
+
+    done = orchestrate("run", "pins.yaml", pins, PATH=path, CUDA_VISIBLE_DEVICES="1,2,3")
+
+    assert done.status == 0, done.err
+    assert "2 workers with 1 thread on 1 GPU: GPUs 3, 1" in done.out
+    assert seen(storage, "pins/1") == {"lane 0": ["3,1", "3,1"]}
+    bounded = orchestrate(
+        "run", "pins.yaml", "resources.visible_devices=[0]", PATH=path, CUDA_VISIBLE_DEVICES="1"
+    )
+    assert bounded.status == 3
+    assert bounded.err == (
+        "resources.visible_devices: GPU 0 is not there; this machine has 1 GPU: 1\n"
+    )
+
+
+def test_searches_of_a_running_ray_do_not_share_a_gpu(
+    start: Start, orchestrate: Orchestrate, storage: Path, declared_ray: str
+) -> None:
+    """Two at a time on disjoint GPUs; a third is refused by name, then waits and is trained."""
+    joined = {"RAY_ADDRESS": declared_ray}
+    first = start(
+        "run", "pins.yaml", "name=first", "training.epochs=400",
+        "resources.visible_devices=[0, 2]", **joined,
+    )  # fmt: skip
+    wait_for_text(storage / "first" / "1" / "journal.jsonl", '"kind": "epoch"')
+
+    second = orchestrate("run", "pins.yaml", "name=second", "training.epochs=4", **joined)
+    assert second.status == 0, second.err
+    third = ["run", "pins.yaml", "name=third", "resources.visible_devices=[GPU-uuid3, 2]"]
+    refused = orchestrate(*third, **joined)
+    assert refused.status == 3
+    assert refused.err.startswith(
+        f"GPU 2 of {os.uname().nodename} is held by first#1 (process "
+    )
+    assert "wait with --wait MINUTES" in refused.err
+    assert not (storage / "third").exists()
+    assert first.poll() is None
+    waited = orchestrate(*third, "--wait", "4", **joined)
+    out, err = first.communicate(timeout=100)
+
+    assert first.returncode == 0, err + out
+    assert waited.status == 0, waited.err
+    assert "is held by first#1" in waited.out
+    assert "; giving up in " in waited.out
+    assert seen(storage, "first/1") == {"lane 0": ["0"], "lane 1": ["2"]}
+    assert seen(storage, "second/1") == {"lane 0": ["1"], "lane 1": ["3"]}
+    assert seen(storage, "third/1") == {"lane 0": ["3"], "lane 1": ["2"]}
