@@ -84,14 +84,17 @@ def preview(
     Arguments and errors as for `plan`.
     """
     from orchestrator.launch.cluster import look
+    from orchestrator.launch.everywhere import refuse_unshared
 
     spec = _load(source, overrides)
     prepare_environment()
     folder = storage.find_storage(spec.keys.storage_path)
     around = _look_around(spec, folder)
+    cluster = look()
     planned = decide_search(
-        spec, look(), storage=folder, inputs=around.inputs, limits=limits, fresh=fresh
+        spec, cluster, storage=folder, inputs=around.inputs, limits=limits, fresh=fresh
     )
+    refuse_unshared(cluster, planned.lanes, folder)
     return planned, preview_runs(spec, planned.runs, sources=around.root)
 
 

@@ -94,7 +94,7 @@ class Execution:
         # Refused before a number is taken and a folder is made.
         plan = self._decide(cluster)
         network = self._preview(plan)
-        refuse_held(plan, cluster, wait_min=self._options.wait_min)
+        refuse_cluster(plan, cluster, wait_min=self._options.wait_min)
         if keep:
             check_store(plan.store_uri)
         if not plan.continues:
@@ -171,7 +171,7 @@ def resume(
     check_store(plan.store_uri)
     if is_answered(plan):
         return show_record(plan, watch)
-    refuse_held(plan, cluster, wait_min=wait_min)
+    refuse_cluster(plan, cluster, wait_min=wait_min)
     with owned(plan.folder):
         plan = again()
         if is_answered(plan):
@@ -182,15 +182,21 @@ def resume(
         return drive.train(keep=True)
 
 
-def refuse_held(plan: SearchPlan, cluster: Cluster, *, wait_min: float) -> None:
-    """Refuse, before anything is recorded, GPUs that other searches hold.
+def refuse_cluster(plan: SearchPlan, cluster: Cluster, *, wait_min: float) -> None:
+    """Refuse, before anything is recorded, what a running cluster could not do.
 
     Raises:
-        InfeasibleError: Nobody wants to wait for them; names who holds which.
+        InfeasibleError: Another search holds a GPU and nobody wants to wait for it, or a node
+            does not see the storage.
     """
+    if not plan.missing or not cluster.address:
+        return
     held = find_held(cluster, plan.lanes)
-    if held and plan.missing and not wait_min:
+    if held and not wait_min:
         raise InfeasibleError(explain_held(held))
+    from orchestrator.launch.everywhere import refuse_unshared
+
+    refuse_unshared(cluster, plan.lanes, plan.folder.parents[1])
 
 
 def _describe_facts(folder: Path | None, search: Path) -> dict[str, str]:

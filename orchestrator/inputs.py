@@ -55,7 +55,7 @@ def read_surroundings(spec: ExperimentSpec, find_run: FindRun) -> Surroundings:
     sources = find_sources(spec)
     root = str(find_import_root(spec)) if sources else ""
     with located(spec), nothing_is_trained():
-        data = _read_data(spec.keys.data, root)
+        data = read_data(spec.keys.data, root)
     return Surroundings(
         inputs=Inputs(
             data=data,
@@ -69,7 +69,17 @@ def read_surroundings(spec: ExperimentSpec, find_run: FindRun) -> Surroundings:
     )
 
 
-def _read_data(data: DataSpec, root: str) -> DataSetFacts:
+def read_data(data: DataSpec, root: str) -> DataSetFacts:
+    """What a data set holds.
+
+    Args:
+        data: Key `data`.
+        root: Folder that the user's own code is imported from; empty where there is none.
+
+    Raises:
+        SpecError: It cannot be read, or lacks what is asked of it.
+        TrainingError: The user's own data set raised.
+    """
     known = known_facts(data)
     if known is not None:
         return known

@@ -23,6 +23,7 @@ _COMMANDS = (
     "evaluate",
     "features",
     "ui",
+    "doctor",
     "schema",
 )
 _LISTED = ", ".join(_COMMANDS)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from orchestrator.errors import InfeasibleError
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Param, RunTag
 
 _SQLITE: Final = "sqlite:///"
+_KNOCK_S: Final = 5.0
 _METRICS_A_BATCH: Final = 800
 _PARAMS_A_BATCH: Final = 80
 _SETTINGS: Final = {
@@ -77,6 +80,22 @@ def check_store(uri: str) -> None:
         raise InfeasibleError(
             f"tracking.uri: cannot write MLflow's store {path} ({error}); {advice}"
         ) from error
+
+
+def reach_store(uri: str) -> None:
+    """Knock at a server.
+
+    Raises:
+        InfeasibleError: Nothing answers there.
+    """
+    if store_path(uri) is not None:
+        return
+    parts = urlsplit(uri)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=_KNOCK_S).close()
+    except OSError as error:
+        raise InfeasibleError(f"tracking.uri: nothing answers at {uri} ({error})") from error
 
 
 def open_store(uri: str) -> "MlflowClient":

@@ -87,6 +87,15 @@ def describe_device(device: torch.device) -> dict[str, str]:
     }
 
 
+def describe_build() -> dict[str, Any]:
+    """What torch was built for, and whether a GPU can be used; plain values."""
+    return {
+        "cuda": torch.version.cuda or "",
+        "cudnn": str(torch.backends.cudnn.version() or ""),
+        "cuda_available": torch.cuda.is_available(),
+    }
+
+
 def describe_process(device: torch.device, *, rank: int) -> dict[str, Any]:
     """All of this process that its numbers could depend on, and where it is; plain JSON values.
 

@@ -1,0 +1,93 @@
+"""The same question to every node of a cluster, answered there."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+from orchestrator.errors import InfeasibleError
+from orchestrator.planning.cluster import Cluster, Node
+from orchestrator.planning.placement import LanePlan
+
+_Answer = TypeVar("_Answer")
+_PATIENCE_S: Final = 120.0
+"""How long a node may take; its first process may have to import everything."""
+
+
+def ask_every_node(
+    nodes: Sequence[Node], question: Callable[..., _Answer], *arguments: str
+) -> "list[_Answer | None]":
+    """Call a function once on every node of the joined cluster; None where one does not answer.
+
+    Args:
+        nodes: Which nodes.
+        question: A function that can be imported there.
+        arguments: Its arguments.
+    """
+    import ray
+
+    ask = ray.remote(num_cpus=0, max_retries=0)(question)
+    answers = [
+        ask.options(label_selector={"ray.io/node-id": node.node_id}).remote(*arguments)
+        for node in nodes
+    ]
+    ready, _ = ray.wait(answers, num_returns=len(answers), timeout=_PATIENCE_S)
+    found: list[_Answer | None] = []
+    for answer in answers:
+        try:
+            found.append(ray.get(answer) if answer in ready else None)
+        except ray.exceptions.RayError:
+            found.append(None)
+    return found
+
+
+def find_blind_nodes(nodes: Sequence[Node], folder: Path) -> list[Node]:
+    """The nodes that do not see what is written to a folder here.
+
+    Args:
+        nodes: Which nodes.
+        folder: Absolute; where it is not there yet, the nearest one above it counts.
+    """
+    nearest = next(path for path in (folder, *folder.parents) if path.is_dir())
+    mark = nearest / f".seen-{uuid.uuid4().hex}"
+    mark.touch()
+    try:
+        seen = ask_every_node(nodes, is_file, str(mark))
+    finally:
+        with suppress(OSError):
+            mark.unlink()
+    return [node for node, sees in zip(nodes, seen, strict=True) if not sees]
+
+
+def is_file(path: str) -> bool:
+    """Whether a file is there; asked of other nodes."""
+    return Path(path).is_file()
+
+
+def refuse_unshared(cluster: Cluster, lanes: LanePlan, folder: Path) -> None:
+    """Refuse a storage folder that is another one on nodes that may train.
+
+    Args:
+        cluster: The machines.
+        lanes: What is trained on them.
+        folder: The storage, absolute.
+
+    Raises:
+        InfeasibleError: Names the nodes that do not see it, and the way out.
+    """
+    if not cluster.address or len(cluster.nodes) == 1:
+        return
+    named = {seat.node_id for lane in lanes.seats for seat in lane}
+    nodes = [
+        node
+        for node in cluster.nodes
+        if (node.node_id in named if named else node.cpus >= lanes.cpus_per_worker)
+    ]
+    blind = find_blind_nodes(nodes, folder)
+    if blind:
+        raise InfeasibleError(
+            f"storage_path: {folder} is not seen on {', '.join(node.name for node in blind)}, "
+            f"where workers would write their results to disks of their own; set storage_path "
+            f"or ORCHESTRATOR_STORAGE to a folder that all nodes share"
+        )
