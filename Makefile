@@ -46,6 +46,7 @@ bench: $(READY)  ## measure against a bare loop, Ray's own pattern and others (a
 	$(BIN)/python -m benchmarks.data
 	$(BIN)/python -m benchmarks.reproducibility
 	$(BIN)/python -m benchmarks.resume
+	$(BIN)/python -m benchmarks.broker
 
 clean:  ## remove the environment and the caches; results in runs/ stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

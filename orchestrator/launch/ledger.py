@@ -82,6 +82,8 @@ class Ledger:
         here.current = run.plan.run_id
         assignment = Assignment(plan=run.plan, attempt=run.attempts, parts=run.parts)
         here.served.append(assignment.to_json())
+        # A rank asks for the next once all have this one: what is older is not kept.
+        here.served[:-2] = [""] * (len(here.served) - 2)
         self._write(journal.START, run=here.current, lane=lane, attempt=run.attempts)
         return here.served[-1]
 
