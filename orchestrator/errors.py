@@ -63,6 +63,13 @@ class RecordError(OrchestratorError):
     exit_status: ClassVar[int] = 2
 
 
+class PreemptedError(OrchestratorError):
+    """A scheduler takes the machine away; the same command goes on, here or elsewhere."""
+
+    exit_status: ClassVar[int] = 75
+    """EX_TEMPFAIL of sysexits.h: try again."""
+
+
 class LostRayError(TrainingError):
     """Ray, or a process of ours that it held, died under a search."""
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from orchestrator.cli import options
-from orchestrator.cli.interrupt import second_interrupt_ends_at_once
+from orchestrator.cli.interrupt import stopped_by_signals
 from orchestrator.cli.table import draw_table
 from orchestrator.errors import nothing_is_trained
 from orchestrator.recorded.evaluation import PARTS
@@ -103,7 +103,7 @@ def command(
         workers=workers,
         batch_size=batch_size,
     )
-    with nothing_is_trained(), second_interrupt_ends_at_once(), _bar() as progress:
+    with nothing_is_trained(), stopped_by_signals(), _bar() as progress:
         features = extract_features(
             spec, overrides, run=run, options=asked, storage_path=storage, progress=progress
         )

@@ -71,7 +71,8 @@ def group() -> None:
     records it in MLflow, `compare` tells what it means, with intervals.
 
     Exit status: 0 done, 2 the file or the command is wrong, 3 the machines cannot do it, 4 all
-    runs failed, 5 some runs failed, 6 numbers that should be the same are not, 130 interrupted.
+    runs failed, 5 some runs failed, 6 numbers that should be the same are not, 75 stopped by
+    SIGTERM or SIGUSR1 and to be run again, 130 interrupted.
     """
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import options
-from orchestrator.cli.interrupt import second_interrupt_ends_at_once
+from orchestrator.cli.interrupt import stopped_by_signals
 from orchestrator.cli.screen import Screen, exit_status
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def command(run: str, check: bool, storage: str | None) -> int:
     """
     from orchestrator.recorded.rerun import rerun
 
-    with closing(Screen()) as screen, second_interrupt_ends_at_once(screen.word_going_on):
+    with closing(Screen()) as screen, stopped_by_signals(screen.word_going_on):
         found = rerun(run, storage_path=storage, watch=screen)
     status = exit_status(found.search)
     if status or not check:

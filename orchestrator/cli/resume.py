@@ -6,7 +6,7 @@ import click
 
 from orchestrator import api
 from orchestrator.cli import options
-from orchestrator.cli.interrupt import second_interrupt_ends_at_once
+from orchestrator.cli.interrupt import stopped_by_signals
 from orchestrator.cli.screen import Screen, exit_status
 
 
@@ -25,6 +25,6 @@ def command(name: str, storage: str | None, wait_min: float) -> int:
     Example:
       orchestrator resume digits-label-smoothing
     """
-    with closing(Screen()) as screen, second_interrupt_ends_at_once(screen.word_going_on):
+    with closing(Screen()) as screen, stopped_by_signals(screen.word_going_on):
         record = api.resume(name, storage_path=storage, watch=screen, wait_min=wait_min)
     return exit_status(record)

@@ -6,7 +6,7 @@ import click
 
 from orchestrator import api
 from orchestrator.cli import options
-from orchestrator.cli.interrupt import second_interrupt_ends_at_once
+from orchestrator.cli.interrupt import stopped_by_signals
 from orchestrator.cli.plan import show_plan
 from orchestrator.cli.screen import Screen, exit_status
 
@@ -78,6 +78,6 @@ def command(
         fresh=fresh,
         wait_min=wait_min,
     )
-    with closing(Screen()) as screen, second_interrupt_ends_at_once(screen.word_going_on):
+    with closing(Screen()) as screen, stopped_by_signals(screen.word_going_on):
         record = api.run(spec, overrides, options=asked, watch=screen)
     return exit_status(record)

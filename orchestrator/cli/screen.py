@@ -153,12 +153,12 @@ class Screen(Watch):
         click.echo(f"took      {time.monotonic() - self._began:.0f} s")
 
     def word_going_on(self) -> str:
-        """How to go on after an end at once; empty where nothing that stays has begun."""
+        """The command that goes on after an end; empty where nothing that stays has begun."""
         plan = self._plan
         if plan is None or plan.runs[0].numbers.limit_batches is not None:
             return ""
         label, where = f"{plan.name}#{plan.number}", _word_storage(plan.folder)
-        return f"ended at once; go on with: {word_command()} resume {label}{where}"
+        return f"{word_command()} resume {label}{where}"
 
     def close(self) -> None:
         """Give the terminal back."""

@@ -3,7 +3,9 @@
 import logging
 import os
 import shutil
+import signal
 import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -99,6 +101,18 @@ def running_ray(cluster: Cluster, *, devices: Sequence[str], logs: Path) -> Iter
             keep_logs(temporary, logs)
 
 
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Put SIGTERM's handler back, which Ray replaces while it starts."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+@_own_sigterm()
 def _start(cluster: Cluster, gpus: int, temporary: Path) -> None:
     import ray
 
@@ -125,6 +139,7 @@ def keep_logs(temporary: Path, logs: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
 
 
+@_own_sigterm()
 def _join(address: str) -> None:
     import ray
 

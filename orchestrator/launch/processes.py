@@ -23,10 +23,16 @@ def list_descendants(root: int) -> list[int]:
 def kill_descendants() -> None:
     """End every process below this one with SIGKILL.
 
-    Parents first, so that none of them sees a child die and starts it again.
+    All are halted first, parents before children: none sees a child die and starts it again,
+    or starts one that nobody has seen.
     """
-    for process in list_descendants(os.getpid()):
-        _kill(process)
+    halted: list[int] = []
+    while new := [one for one in list_descendants(os.getpid()) if one not in halted]:
+        for process in new:
+            _send(process, signal.SIGSTOP)
+        halted += new
+    for process in halted:
+        _send(process, signal.SIGKILL)
 
 
 def kill_naming(text: str) -> None:
@@ -36,7 +42,7 @@ def kill_naming(text: str) -> None:
         text: Long and unique, such as the path of a temporary folder.
     """
     for process in _list_naming(text):
-        _kill(process)
+        _send(process, signal.SIGKILL)
 
 
 def is_named(text: str) -> bool:
@@ -50,9 +56,9 @@ def _list_naming(text: str) -> Iterator[int]:
             yield int(entry.name)
 
 
-def _kill(process: int) -> None:
+def _send(process: int, signum: signal.Signals) -> None:
     with suppress(ProcessLookupError):
-        os.kill(process, signal.SIGKILL)
+        os.kill(process, signum)
 
 
 def _read(path: Path) -> bytes:

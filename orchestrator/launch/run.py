@@ -22,8 +22,8 @@ RAY_FOLDER: Final = "ray"
 LOGS: Final = "logs"
 """Where Ray's own files lie in a search's folder, and its logs below them."""
 _TICK_S: Final = 0.1
-_GRACE_S: Final = 5.0
-"""How long runs may take to stop after Ctrl-C until they are left behind."""
+_GRACE_S: Final = 30.0
+"""How long runs may take to write a checkpoint after Ctrl-C until they are left behind."""
 _FAREWELL_S: Final = 3.0
 """How long lanes may take to go home."""
 _TUNE_S: Final = 120.0

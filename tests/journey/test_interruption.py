@@ -8,12 +8,32 @@ import pytest
 
 from orchestrator.launch.processes import list_descendants
 from tests.journey.conftest import (
+    Orchestrate,
     Start,
     interrupt,
     processes_of,
     wait_for,
     wait_for_text,
 )
+
+
+def test_a_schedulers_notice_is_followed(
+    start: Start, orchestrate: Orchestrate, small_spec: str, storage: Path
+) -> None:
+    """SIGUSR1 to the command alone: a checkpoint, status 75, and the same command goes on."""
+    changes = ["training.epochs=60", "search.seeds=1"]
+    process = start("run", small_spec, *changes)
+    wait_for_text(storage / "small" / "1" / "journal.jsonl", '"epoch": 10')
+
+    process.send_signal(signal.SIGUSR1)
+    out, err = process.communicate(timeout=100)
+
+    assert process.returncode == 75, err + out
+    assert err.splitlines()[-1].startswith("stopped by SIGUSR1; go on with: ")
+    assert processes_of(str(storage)) == []
+    again = orchestrate("run", small_spec, *changes)
+    assert again.status == 0, again.err
+    assert '"note": "resumed"' in (storage / "small" / "1" / "journal.jsonl").read_text()
 
 
 def test_ctrl_c_while_ray_starts_leaves_nothing(
