@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import execution
-from orchestrator.driving import Watch
 from orchestrator.errors import SpecError
 from orchestrator.execution import Execution, RunOptions
 from orchestrator.inputs import Surroundings, read_surroundings
@@ -29,6 +28,7 @@ from orchestrator.tracking.history import read_search
 from orchestrator.tracking.lookup import FoundRun, find_run
 from orchestrator.tracking.orphans import close_orphans
 from orchestrator.tracking.record import SearchRecord
+from orchestrator.watch import Watch
 
 if TYPE_CHECKING:
     from orchestrator.comparison.summary import SearchSummary

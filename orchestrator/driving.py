@@ -1,11 +1,12 @@
-"""What happens to a plan: journal, lanes, answer, MLflow; and who may look on."""
+"""What happens to a plan: journal, lanes, answer, MLflow."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from orchestrator.errors import InfeasibleError, LostRayError
+from orchestrator.errors import InfeasibleError, LostNodeError, LostRayError
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.search_plan import RERUN, SearchPlan
 from orchestrator.tracking import journal
@@ -20,9 +21,10 @@ from orchestrator.tracking.receipt import write_receipt
 from orchestrator.tracking.record import SearchRecord
 from orchestrator.tracking.replay_thread import ReplayThread
 from orchestrator.tracking.writing import writing
+from orchestrator.watch import Watch
 
 if TYPE_CHECKING:
-    from orchestrator.comparison.summary import SearchSummary
+    pass
 
 _ENDED: Final = ("finished", "failed")
 """Status of a run that needs no lane any more."""
@@ -35,28 +37,6 @@ _STARTS: Final = 3
 """Of Ray and the lanes, until a search is given up."""
 _PATIENCE_S: Final[dict[Status, float]] = {"finished": 60.0, "failed": 60.0, "stopped": 5.0}
 """Seconds that the end waits for MLflow; a later command writes what is missing then."""
-
-
-class Watch:
-    """Somebody who looks on while a search is trained; this one shows nothing."""
-
-    def planned(self, plan: SearchPlan, network: Sequence[tuple[str, str]]) -> None:
-        """The plan is made, with what torch says of its network, and nothing is started."""
-
-    def progressed(self, history: SearchHistory) -> None:
-        """Called after something has happened."""
-
-    def lost(self, cause: str) -> None:
-        """Ray has died under the search, which goes on with another."""
-
-    def waiting(self, what: str, left_s: float) -> None:
-        """Called twice a second while GPUs are waited for that other searches hold."""
-
-    def answered(self, record: SearchRecord, summary: "SearchSummary") -> None:
-        """Every run has ended; Ray may still be ending."""
-
-    def ended(self, record: SearchRecord, *, kept: bool, mlflow_error: str) -> None:
-        """All is over: whether the records stay, and what kept MLflow from being written."""
 
 
 class Drive:
@@ -120,17 +100,30 @@ class Drive:
 
     def _train_to_the_end(self, *, keep: bool) -> SearchRecord:
         """Train on lanes; where Ray dies under them, on those of another Ray."""
-        for left in reversed(range(_STARTS)):
+        deaths = 0
+        while True:
             try:
                 with self._launched() as wait:
                     self._status = "finished" if wait(self._tick) else "stopped"
                     return self._answer(keep=keep)
             except LostRayError as error:
-                if not left:
+                # Machines come and go; a Ray that dies again and again is given up.
+                deaths += not isinstance(error, LostNodeError)
+                if deaths == _STARTS:
                     raise
                 self._tick()
                 self._watch.lost(str(error))
-        raise AssertionError(_STARTS)
+            if self._cluster.address:
+                self._move()
+
+    def _move(self) -> None:
+        """Place what is left on the machines that there are now."""
+        from orchestrator.launch.devices import Patience
+        from orchestrator.launch.relocation import RETURN_S, place_anew
+
+        patience = Patience(seconds=max(RETURN_S, self._wait_s), told=self._watch.waiting)
+        self._cluster, lanes = place_anew(self._plan.lanes, patience)
+        self._plan = replace(self._plan, lanes=lanes)
 
     def _take_over(self, run_id: str) -> None:
         """Give a run the results of one that was trained with the same numbers."""

@@ -74,5 +74,9 @@ class LostRayError(TrainingError):
     """Ray, or a process of ours that it held, died under a search."""
 
 
+class LostNodeError(LostRayError):
+    """A machine on which a search trains is gone."""
+
+
 class NonFiniteLossError(TrainingError):
     """A run's loss turned to NaN or infinity."""

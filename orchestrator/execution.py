@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.driving import Drive, Watch
+from orchestrator.driving import Drive
 from orchestrator.errors import InfeasibleError
 from orchestrator.inputs import Surroundings
 from orchestrator.planning.cluster import Cluster
@@ -25,6 +25,7 @@ from orchestrator.tracking.record import SearchRecord
 from orchestrator.tracking.store import check_store
 from orchestrator.tracking.working_copy import save_changes
 from orchestrator.tracking.writing import writing
+from orchestrator.watch import Watch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator.driving import Watch
 from orchestrator.errors import InfeasibleError, RecordError
 from orchestrator.execution import Execution, RunOptions, find_working_copy, resume
 from orchestrator.inputs import Surroundings
@@ -22,6 +21,7 @@ from orchestrator.specs.load import load_spec
 from orchestrator.tracking import journal, storage
 from orchestrator.tracking.owner import describe_owner, own
 from orchestrator.tracking.record import SearchRecord
+from orchestrator.watch import Watch
 from tests.plans import DIGITS
 
 HERE = Cluster(nodes=(Node(name="here", cpus=2, gpus=0),))

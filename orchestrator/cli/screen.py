@@ -17,7 +17,7 @@ from orchestrator.cli.answer import show_answer, terminal_width
 from orchestrator.cli.program import word_command
 from orchestrator.cli.progress import ProgressView, plain_lines
 from orchestrator.comparison.summary import SearchSummary
-from orchestrator.driving import PICTURE, Watch
+from orchestrator.driving import PICTURE
 from orchestrator.errors import TrainingError
 from orchestrator.launch.run import LOGS, RAY_FOLDER
 from orchestrator.planning.describe import describe_plan
@@ -25,6 +25,7 @@ from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.record import SearchRecord
 from orchestrator.tracking.storage import find_storage
+from orchestrator.watch import Watch
 
 
 @contextmanager
@@ -95,7 +96,7 @@ class Screen(Watch):
     @_unread_if_closed()
     def lost(self, cause: str) -> None:
         """Print why Ray is started again."""
-        self._console.print(f"{cause}; starting Ray again", highlight=False, markup=False)
+        self._console.print(f"{cause}; starting its lanes again", highlight=False, markup=False)
 
     @_unread_if_closed()
     def waiting(self, what: str, left_s: float) -> None:

@@ -4,14 +4,16 @@ Ray Train sets up torch's process group before it calls us: by then a worker mus
 GPUs and no others.
 """
 
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ray.train.torch.config import TorchConfig, _TorchBackend
 
-from orchestrator.launch.devices import pin
-from orchestrator.launch.jobs import find_own
+from orchestrator.launch.devices import INDEX_VARIABLE, pin
+from orchestrator.launch.jobs import find_node, find_own
 
 
 @dataclass
@@ -31,10 +33,15 @@ class _PinnedBackend(_TorchBackend):  # type: ignore[misc]
     share_cuda_visible_devices = False
 
     def on_start(self, worker_group: Any, backend_config: PinnedTorchConfig) -> None:  # noqa: ANN401
-        worker_group.execute(pin_group, dict(backend_config.devices))
+        # Not by the local rank, which counts the workers of an address: it may have two nodes.
+        before: Counter[str] = Counter()
+        for rank, node in enumerate(worker_group.execute(find_node)):
+            own = find_own(backend_config.devices, node)
+            worker_group.execute_single(rank, pin_worker, own, before[node])
+            before[node] += 1
         super().on_start(worker_group, backend_config)
 
 
-def pin_group(devices: Mapping[str, Sequence[str]]) -> None:
-    """Let this worker see the GPUs of its lane on this node."""
-    pin(find_own(devices), 0, alone=False)
+def pin_worker(devices: Sequence[str], position: int) -> None:
+    """Let this worker see the GPUs of its lane on this node, and keep which is its own."""
+    os.environ[INDEX_VARIABLE] = str(pin(devices, position, alone=False))

@@ -18,6 +18,8 @@ from typing import Final
 from orchestrator.planning.cluster import Device
 
 VARIABLE: Final = "CUDA_VISIBLE_DEVICES"
+INDEX_VARIABLE: Final = "ORCHESTRATOR_DEVICE_INDEX"
+"""In a worker among several: which of the GPUs that it sees is its own."""
 _TOKEN: Final = re.compile(r"gpu_(\d+)")
 _LISTED: Final = re.compile(r"GPU (?P<index>\d+): .*?(?:\(UUID: (?P<uuid>[^)]+)\))?\s*")
 
@@ -109,17 +111,17 @@ def leave_visible(devices: Sequence[str]) -> Iterator[None]:
             os.environ[VARIABLE] = before
 
 
-def pin(devices: Sequence[str], local_rank: int, *, alone: bool) -> int:
+def pin(devices: Sequence[str], position: int, *, alone: bool) -> int:
     """Let this process see its lane's GPUs, before CUDA starts in it.
 
     Args:
-        devices: Of each of the job's workers on this node, in the order of their local ranks.
-        local_rank: Which of them this is.
+        devices: Of each of the job's workers on this node, in the order of their ranks.
+        position: Which of them this is.
         alone: Whether it trains its runs alone, and sees its own GPU only.
 
     Returns:
         The number of its GPU among those that it sees.
     """
-    visible = [devices[local_rank]] if alone else list(dict.fromkeys(devices))
+    visible = [devices[position]] if alone else list(dict.fromkeys(devices))
     os.environ[VARIABLE] = ",".join(visible)
-    return visible.index(devices[local_rank])
+    return visible.index(devices[position])

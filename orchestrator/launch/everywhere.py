@@ -1,5 +1,6 @@
-"""The same question to every node of a cluster, answered there."""
+"""The nodes of a joined cluster: a question to each, and which of them are still there."""
 
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.planning.placement import LanePlan
 
 _Answer = TypeVar("_Answer")
+_WATCH_EVERY_S: Final = 2.0
 _PATIENCE_S: Final = 120.0
 """How long a node may take; its first process may have to import everything."""
 
@@ -40,6 +42,29 @@ def ask_every_node(
         except ray.exceptions.RayError:
             found.append(None)
     return found
+
+
+class NodeWatch:
+    """Tells when a node is gone on which a plan has placed workers.
+
+    Args:
+        lanes: The plan; where it names no node, Ray places its workers anew by itself.
+    """
+
+    def __init__(self, lanes: LanePlan) -> None:
+        self._names = {seat.node_id: seat.node for lane in lanes.seats for seat in lane}
+        self._names.pop("", None)
+        self._asked = time.monotonic()
+
+    def find_lost(self) -> str:
+        """The name of a node that is gone; empty while all are there. Asks Ray now and then."""
+        if not self._names or time.monotonic() - self._asked < _WATCH_EVERY_S:
+            return ""
+        import ray
+
+        self._asked = time.monotonic()
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        return next((name for node, name in self._names.items() if node not in alive), "")
 
 
 def find_blind_nodes(nodes: Sequence[Node], folder: Path) -> list[Node]:

@@ -164,6 +164,12 @@ def serve_lane(config: dict[str, Any]) -> None:
     serve(config)
 
 
-def find_own(devices: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    """The GPUs of the job's workers on this node; empty where Ray gives them by number."""
-    return devices.get(ray.get_runtime_context().get_node_id(), devices.get("", ()))
+def find_node() -> str:
+    """Ray's name of the node on which this is called."""
+    node: str = ray.get_runtime_context().get_node_id()
+    return node
+
+
+def find_own(devices: Mapping[str, Sequence[str]], node: str) -> Sequence[str]:
+    """The GPUs of a job's workers on a node; empty where Ray gives them by number."""
+    return devices.get(node, devices.get("", ()))

@@ -1,5 +1,6 @@
 """Plans -> lanes -> journal, with or without a search; and what Ctrl-C does to it."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -8,9 +9,10 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.errors import InfeasibleError, LostRayError
+from orchestrator.errors import InfeasibleError, LostNodeError, LostRayError
 from orchestrator.launch.cluster import running_ray
 from orchestrator.launch.devices import Patience
+from orchestrator.launch.everywhere import NodeWatch
 from orchestrator.launch.failures import first_line
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.search_plan import SearchPlan
@@ -42,8 +44,12 @@ class Launched:
     """Of the runs that need not be trained."""
     parts: Mapping[str, int]
     """Of a batch, of runs that were found to need several."""
+    nodes: NodeWatch
     _failures: list[BaseException] = field(default_factory=list)
     _stopping: bool = False
+    _lost_node: str = ""
+    _is_settled: bool = False
+    """Whether the broker has answered once."""
 
     def wait(self, tick: Callable[[], None]) -> bool:
         """Wait until every run has ended.
@@ -75,18 +81,23 @@ class Launched:
             submitting.join(_TUNE_S)
             if submitting.is_alive():
                 raise InfeasibleError(f"{loss}, and Tune does not end; run it again")
-            raise LostRayError(loss)
+            raise LostNodeError(loss) if self._lost_node else LostRayError(loss)
         for failure in self._failures:
             raise failure
         return True
 
     def _find_loss(self) -> str:
         """What has died that nothing here can go on without; empty while all is well."""
+        if not self._lost_node:
+            self._lost_node = self.nodes.find_lost()
+        if self._lost_node:
+            return f"node {self._lost_node} is gone"
         return self.lanes.lost or ("the broker died" if self.broker.has_died() else "")
 
     def _submit(self) -> None:
         try:
             process = self.broker.ask("settle", dict(self.endings), dict(self.parts))
+            self._is_settled = True
             self.broker.process = 0 if self.lanes.joined else process
             if self.plan.is_search:
                 self._begin_early()
@@ -101,6 +112,13 @@ class Launched:
             # Ray's own: the broker or the whole Ray has died.
             lost = type(error).__module__.startswith("ray.")
             cause = f"Ray broke off: {first_line(error)}"
+            if lost and self.lanes.joined and not self._is_settled:
+                mode = os.environ.get("RAY_AUTH_MODE", "unset")
+                error = InfeasibleError(
+                    f"{cause}, before anything had begun; are its nodes started with the same "
+                    f"RAY_AUTH_MODE as this command ({mode})?"
+                )
+                lost = False
             self._failures.append(LostRayError(cause) if lost else error)
 
     def _begin_early(self) -> None:
@@ -152,7 +170,14 @@ def launch(
         broker = start_broker(plan.folder, plan.lanes)
         lanes = Lanes(plan.lanes, broker, folder=folder, joined=bool(cluster.address))
         try:
-            yield Launched(plan=plan, broker=broker, lanes=lanes, endings=endings, parts=parts)
+            yield Launched(
+                plan=plan,
+                broker=broker,
+                lanes=lanes,
+                endings=endings,
+                parts=parts,
+                nodes=NodeWatch(plan.lanes),
+            )
         finally:
             broker.tell("close", timeout_s=_FAREWELL_S)
             lanes.join(timeout_s=_FAREWELL_S)

@@ -14,9 +14,9 @@ from torch import distributed
 
 from orchestrator.errors import NonFiniteLossError
 from orchestrator.launch.books import OUT_OF_MEMORY
-from orchestrator.launch.devices import pin
+from orchestrator.launch.devices import INDEX_VARIABLE, pin
 from orchestrator.launch.failures import describe_failure
-from orchestrator.launch.jobs import BROKER_NAMESPACE, find_own
+from orchestrator.launch.jobs import BROKER_NAMESPACE, find_node, find_own
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.training.context import (
     Verdict,
@@ -41,10 +41,12 @@ def serve(config: Mapping[str, Any]) -> None:
     place = ray.train.get_context()
     lane = config["lanes"][place.get_world_rank()]
     alone = sum(other == lane for other in config["lanes"].values()) == 1
-    own, local_rank = find_own(config["devices"]), place.get_local_rank()
-    index = 0 if alone else local_rank
-    if own:
-        index = pin(own, local_rank, alone=alone)
+    own, local_rank = find_own(config["devices"], find_node()), place.get_local_rank()
+    if alone:
+        index = pin(own, local_rank, alone=True) if own else 0
+    else:
+        # Pinned, where it is, before Ray Train set up the process group.
+        index = int(os.environ.get(INDEX_VARIABLE, local_rank))
     device = torch.device("cuda", index) if config["device"] == "cuda" else torch.device("cpu")
     configure_process(
         threads=config["threads"], deterministic=config["deterministic"], device=device
@@ -128,21 +130,28 @@ class _Worker:
         except ray.exceptions.RayError:
             # The broker is gone, and with it whoever wanted this run.
             raise
-        except OutOfMemoryError as error:
-            ending = {"status": OUT_OF_MEMORY, "error": str(error), "parts": error.next_parts}
-            if self._world_size > 1:
-                self._tell("note_exception", run_id, self._rank, ending)
-                raise
-        except Exception as error:
-            ending = describe_failure(error, Path(assignment.plan.place.folder))
-            # All ranks read the same loss; any other exception may be one rank's own.
-            if self._world_size > 1 and not isinstance(error, NonFiniteLossError):
-                self._tell("note_exception", run_id, self._rank, ending)
-                # Peers may sit in a collective: Ray Train restarts the group.
-                raise
+        except Exception as error:  # noqa: BLE001  whatever it is, it must be told
+            ending = self._end_of(error, assignment)
         release_memory()
         if self._rank == 0:
             self._finish(run_id, ending, result)
+
+    def _end_of(self, error: Exception, assignment: Assignment) -> dict[str, Any]:
+        """What an exception means for the run; raises it again where others train with us."""
+        alone = self._world_size == 1
+        if not alone and is_lost_peer(error):
+            # Whoever is gone is charged, of which Ray may know later.
+            raise error
+        if isinstance(error, OutOfMemoryError):
+            ending = {"status": OUT_OF_MEMORY, "error": str(error), "parts": error.next_parts}
+        else:
+            ending = describe_failure(error, Path(assignment.plan.place.folder))
+        # All ranks read the same loss; any other exception may be one rank's own.
+        if not alone and not isinstance(error, NonFiniteLossError):
+            self._tell("note_exception", assignment.plan.run_id, self._rank, ending)
+            # Peers may sit in a collective: Ray Train restarts the group.
+            raise error
+        return ending
 
     def _finish(self, run_id: str, ending: Mapping[str, Any], result: Result | None) -> None:
         self._tell("finish", run_id, ending)
@@ -185,3 +194,10 @@ class _Worker:
             **describe_device(self._device),
             "workers": workers,
         }
+
+
+def is_lost_peer(error: Exception) -> bool:
+    """Whether an exception says no more than that another worker of the run is gone."""
+    return isinstance(error, distributed.DistError) or (
+        isinstance(error, RuntimeError) and "/gloo/transport/" in str(error)
+    )

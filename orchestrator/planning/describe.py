@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.planning.cluster import word_count, word_devices
 from orchestrator.planning.names import name_setting, word_value
-from orchestrator.planning.placement import LanePlan
+from orchestrator.planning.placement import LanePlan, group_by_node
 from orchestrator.planning.run_plan import Numbers, RunPlan
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.planning.section_plans import DataPlan, TrainingPlan
@@ -134,13 +134,11 @@ def _word_seats(lanes: LanePlan) -> str:
         return ""
     words = []
     for lane in lanes.seats[:_MOST_VALUES]:
-        nodes: dict[str, list[str]] = {}
-        for seat in lane:
-            nodes.setdefault(seat.node if seat.node_id else "", []).append(seat.device)
+        names = {seat.node_id: f" of {seat.node}" for seat in lane if seat.node_id}
         words.append(
             " and ".join(
-                word_devices(devices) + (f" of {node}" if node else "")
-                for node, devices in nodes.items()
+                f"{word_devices(devices)}{names.get(node, '')}"
+                for node, devices in group_by_node(lane).items()
             )
         )
     more = len(lanes.seats) - len(words)

@@ -41,18 +41,17 @@ def find_visible(cluster: Cluster, asked: Any) -> tuple[NodeDevices, ...]:  # no
             _read(_find_node(cluster, name), entries, f"{KEY}.{name}")
             for name, entries in asked.items()
         )
-    with_gpus = [node for node in cluster.nodes if node.gpus]
-    if not with_gpus:
-        raise InfeasibleError(f"{KEY}: {_machines(cluster)} no GPU; leave it out")
-    return tuple(_read(node, asked, KEY) for node in with_gpus)
+    return tuple(_read(node, asked, KEY) for node in cluster.nodes if node.gpus)
 
 
 def check_pins(cluster: Cluster, asked: Any) -> None:  # noqa: ANN401  three forms
     """Refuse a pin that could not be kept.
 
     Raises:
-        InfeasibleError: The cluster knows no device one by one; says how it would.
+        InfeasibleError: There is no GPU, or none is known one by one; says how it would be.
     """
+    if asked is not None and not cluster.gpus:
+        raise InfeasibleError(f"{KEY}: {_machines(cluster)} no GPU; leave it out")
     if asked is not None and not cluster.knows_devices:
         raise InfeasibleError(
             f"{KEY}: the nodes of {cluster.address} do not declare their GPUs one by one, so "

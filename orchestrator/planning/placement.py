@@ -91,7 +91,7 @@ def place_lanes(cluster: Cluster, asked: LaneRequest, *, most: int) -> LanePlan:
     if asked.gpus_per_worker and cluster.knows_devices:
         seats = _seat_all(cluster, asked)[:most]
         lanes = len(seats)
-        used = len({(seat.node, seat.device) for lane in seats for seat in lane})
+        used = len({(seat.node_id, seat.device) for lane in seats for seat in lane})
     on_gpus = bool(asked.gpus_per_worker) and not cluster.rehearses
     return LanePlan(
         **{field.name: getattr(asked, field.name) for field in fields(LaneRequest)},

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.driving import Watch
 from orchestrator.execution import resume
 from orchestrator.launch.environment import prepare_environment
 from orchestrator.planning.resolve import SOURCES
@@ -16,6 +15,7 @@ from orchestrator.reopening import plan_again
 from orchestrator.tracking import storage
 from orchestrator.tracking.receipt import FILE_NAME, compare_receipts
 from orchestrator.tracking.record import RunRecord, SearchRecord
+from orchestrator.watch import Watch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.journey.conftest import Orchestrate, Start, wait_for_text
+from tests.journey.conftest import Orchestrate, Start, digests, wait_for, wait_for_text
 
 SPEC = """\
 name: pins
@@ -35,6 +35,31 @@ ray.init(
 )
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
+"""
+
+
+NODES = """
+import os, sys, ray
+from ray.cluster_utils import Cluster
+
+def add(name, cpus):
+    os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
+    gpus = {"num_gpus": 2, "resources": {"gpu_0": 1, "gpu_1": 1}} if cpus else {"num_gpus": 0}
+    # Addresses of their own, so that a driver on this machine belongs to the head.
+    address = {"node_ip_address": f"127.0.0.{'_abc'.index(name) + 1}"} if cpus else {}
+    return cluster.add_node(num_cpus=cpus, labels={"box": name}, **gpus, **address)
+
+cluster = Cluster()
+nodes = {"head": add("head", 0), "a": add("a", 2), "b": add("b", 2)}
+print(cluster.address, flush=True)
+for line in sys.stdin:
+    word, name = line.split()
+    if word == "kill":
+        cluster.remove_node(nodes.pop(name), allow_graceful=False)
+    else:
+        nodes[name] = add(name, 2)
+    print(word, name, flush=True)
+cluster.shutdown()
 """
 
 
@@ -136,3 +161,87 @@ def test_searches_of_a_running_ray_do_not_share_a_gpu(
     assert seen(storage, "first/1") == {"lane 0": ["0"], "lane 1": ["2"]}
     assert seen(storage, "second/1") == {"lane 0": ["1"], "lane 1": ["3"]}
     assert seen(storage, "third/1") == {"lane 0": ["3"], "lane 1": ["2"]}
+
+
+@pytest.fixture
+def three_nodes() -> "Iterator[subprocess.Popen[str]]":
+    """A Ray of a head and two nodes of two GPUs each; takes `kill a` and `add c`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", NODES],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "CUDA_"))},
+            "RAY_AUTH_MODE": "disabled",
+        },
+    )
+    assert process.stdin is not None
+    yield process
+    process.stdin.close()
+    process.wait(60)
+
+
+def ask(process: "subprocess.Popen[str]", text: str) -> str:
+    """Tell the program something; the line that it answers with."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    if text:
+        process.stdin.write(f"{text}\n")
+        process.stdin.flush()
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_costs_no_number(
+    start: Start,
+    orchestrate: Orchestrate,
+    storage: Path,
+    three_nodes: "subprocess.Popen[str]",
+) -> None:
+    """Two workers of a run, a GPU of each node: they wait for another node and go on on that.
+
+    The weights are those of an undisturbed run on a Ray of our own.
+    """
+    joined = {"RAY_ADDRESS": ask(three_nodes, ""), "RAY_AUTH_MODE": "disabled"}
+    pins = "resources={num_workers: 2, visible_devices: {box=a: [1], box=b: [0]}}"
+    free = "resources={num_workers: 2, placement: spread, gpus_per_worker: 1}"
+    shown = orchestrate("plan", "pins.yaml", pins, **joined)
+    assert shown.status == 0, shown.err
+    assert shown.out.count("GPU 1 of ") == shown.out.count("GPU 0 of ") == 1
+    options = ["training.epochs=150", "checkpoint.every_steps=7", "loss.label_smoothing=0.4"]
+    process = start("run", "pins.yaml", *options, free, **joined)
+    journal = storage / "pins" / "1" / "journal.jsonl"
+    wait_for_text(journal, '"epoch": 20')
+
+    assert ask(three_nodes, "kill a") == "kill a"
+    wait_for(lambda: len(list_nodes(joined)) == 2)
+    assert ask(three_nodes, "add c") == "add c"
+    out, err = process.communicate(timeout=250)
+
+    assert process.returncode == 0, err + out
+    assert " is gone; starting its lanes again" in out
+    assert '"note": "resumed"' in journal.read_text()
+    undisturbed = orchestrate(
+        "run", "pins.yaml", *options, "name=quiet", "resources={num_workers: 2}", "--fresh"
+    )
+    assert undisturbed.status == 0, undisturbed.err
+    quiet = (storage / "quiet" / "1" / "journal.jsonl").read_text()
+    assert list(digests(journal.read_text()).values()) == list(digests(quiet).values())
+
+
+def list_nodes(joined: dict[str, str]) -> list[str]:
+    """The nodes of a Ray that are alive, as another driver sees them."""
+    program = (
+        "import ray; ray.init(address='auto', log_to_driver=False); "
+        "print(*[node['NodeID'] for node in ray.nodes() if node['Alive']])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **joined},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()

@@ -127,8 +127,10 @@ def test_no_gpu_at_all_is_said() -> None:
     """A list for a machine that has none."""
     bare = Cluster(nodes=(Node(name="here", cpus=8, gpus=0),))
 
-    with pytest.raises(InfeasibleError, match="no machine has 1 GPU"):
-        place(bare, [0])
+    with pytest.raises(
+        InfeasibleError, match="visible_devices: this machine has no GPU; leave"
+    ):
+        place(bare, [0], gpus_per_worker=0)
 
 
 def test_free_gpus_come_before_held_ones() -> None:

@@ -1,0 +1,37 @@
+"""Lanes placed anew after a loss, once the machines have room for them again."""
+
+import time
+from typing import Final
+
+from orchestrator.errors import InfeasibleError
+from orchestrator.launch.cluster import look
+from orchestrator.launch.devices import Patience
+from orchestrator.planning.cluster import Cluster
+from orchestrator.planning.placement import LanePlan, place_lanes
+
+RETURN_S: Final = 900.0
+"""How long a machine that is gone is waited for, or another in its place."""
+_LOOK_EVERY_S: Final = 2.0
+
+
+def place_anew(lanes: LanePlan, patience: Patience) -> tuple[Cluster, LanePlan]:
+    """Lanes of the same kind on the machines that there are now: fewer at a time, if need be.
+
+    Args:
+        lanes: What was lost.
+        patience: How long room for a single lane is waited for.
+
+    Raises:
+        InfeasibleError: There is none in that time.
+    """
+    deadline = time.monotonic() + patience.seconds
+    while True:
+        cluster = look()
+        try:
+            return cluster, place_lanes(cluster, lanes, most=lanes.lanes)
+        except InfeasibleError as error:
+            left_s = deadline - time.monotonic()
+            if left_s < 0:
+                raise
+            patience.told(f"waiting for a machine: {error}", left_s)
+            time.sleep(_LOOK_EVERY_S)
