@@ -92,7 +92,7 @@ def preview(
     around = _look_around(spec, folder)
     cluster = look()
     planned = decide_search(
-        spec, cluster, storage=folder, inputs=around.inputs, limits=limits, fresh=fresh
+        spec, cluster.grown(), storage=folder, inputs=around.inputs, limits=limits, fresh=fresh
     )
     refuse_unshared(cluster, planned.lanes, folder)
     return planned, preview_runs(spec, planned.runs, sources=around.root)
@@ -171,12 +171,12 @@ def resume(
     storage.check_storage(folder)
     close_orphans(folder)
     cluster = look()
-    plan = reopen_search(label, cluster, storage=folder)
+    plan = reopen_search(label, cluster.grown(), storage=folder)
     return execution.resume(
         plan,
         cluster,
         watch or Watch(),
-        again=lambda: reopen_folder(plan.folder, cluster),
+        again=lambda: reopen_folder(plan.folder, cluster.grown()),
         wait_min=wait_min,
     )
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from orchestrator.driving import Drive
 from orchestrator.errors import InfeasibleError
+from orchestrator.fitting import refuse_cluster, settle
 from orchestrator.inputs import Surroundings
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.numbers import Limits
-from orchestrator.planning.refusals import explain_held, find_held
 from orchestrator.planning.resolve import SOURCES
 from orchestrator.planning.search_plan import SearchPlan, pick_run
 from orchestrator.previews import needs_preview, preview_runs
@@ -111,6 +111,7 @@ class Execution:
             if is_answered(plan):
                 return show_record(plan, self._watch, network)
             self._watch.planned(plan, network)
+            cluster, plan = settle(plan, cluster, self._watch, wait_min=self._options.wait_min)
             with writing(plan.folder / SOURCES):
                 copy_sources(self._around.sources, plan.folder / SOURCES)
             folder = self._source_folder()
@@ -127,7 +128,7 @@ class Execution:
     def _decide(self, cluster: Cluster, *, number: int | None = None) -> SearchPlan:
         plan = decide_search(
             self._spec,
-            cluster,
+            cluster.grown(),
             storage=self._storage,
             inputs=self._around.inputs,
             limits=self._options.limits,
@@ -178,26 +179,10 @@ def resume(
         if is_answered(plan):
             return show_record(plan, watch)
         watch.planned(plan, [])
+        cluster, plan = settle(plan, cluster, watch, wait_min=wait_min)
         facts = _describe_facts(find_working_copy(first or plan.folder), plan.folder)
         drive = Drive(plan, cluster, watch, facts=facts, wait_s=60 * wait_min)
         return drive.train(keep=True)
-
-
-def refuse_cluster(plan: SearchPlan, cluster: Cluster, *, wait_min: float) -> None:
-    """Refuse, before anything is recorded, what a running cluster could not do.
-
-    Raises:
-        InfeasibleError: Another search holds a GPU and nobody wants to wait for it, or a node
-            does not see the storage.
-    """
-    if not plan.missing or not cluster.address:
-        return
-    held = find_held(cluster, plan.lanes)
-    if held and not wait_min:
-        raise InfeasibleError(explain_held(held))
-    from orchestrator.launch.everywhere import refuse_unshared
-
-    refuse_unshared(cluster, plan.lanes, plan.folder.parents[1])
 
 
 def _describe_facts(folder: Path | None, search: Path) -> dict[str, str]:

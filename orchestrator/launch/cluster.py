@@ -14,6 +14,7 @@ from typing import Any
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.launch.devices import find_here, leave_visible, read_tokens
+from orchestrator.launch.growth import find_growth
 from orchestrator.launch.processes import kill_naming
 from orchestrator.launch.temporary import make_temporary_folder
 from orchestrator.planning.cluster import Cluster, Node, word_count
@@ -46,7 +47,12 @@ def look() -> Cluster:
 
     holders = read_holders()
     nodes = [_read_node(node, holders) for node in ray.nodes() if node["Alive"]]
-    return Cluster(nodes=tuple(nodes), address=address, rehearses=rehearses)
+    return Cluster(
+        nodes=tuple(nodes),
+        growth=find_growth(len(nodes)),
+        address=address,
+        rehearses=rehearses,
+    )
 
 
 def _read_node(node: Mapping[str, Any], holders: Mapping[str, Mapping[str, str]]) -> Node:

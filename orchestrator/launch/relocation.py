@@ -6,6 +6,7 @@ from typing import Final
 from orchestrator.errors import InfeasibleError
 from orchestrator.launch.cluster import look
 from orchestrator.launch.devices import Patience
+from orchestrator.launch.growth import make_room
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.placement import LanePlan, place_lanes
 
@@ -34,4 +35,7 @@ def place_anew(lanes: LanePlan, patience: Patience) -> tuple[Cluster, LanePlan]:
             if left_s < 0:
                 raise
             patience.told(f"waiting for a machine: {error}", left_s)
+            if cluster.growth:
+                # No demand, no machine.
+                make_room(lanes, Patience(seconds=left_s, told=patience.told))
             time.sleep(_LOOK_EVERY_S)

@@ -1,7 +1,7 @@
 """What the machines offer, as plain numbers and in words."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 def word_count(number: float, noun: str) -> str:
@@ -53,12 +53,26 @@ class Cluster:
     """All machines that a plan may use."""
 
     nodes: tuple[Node, ...]
+    growth: tuple[Node, ...] = ()
+    """Nodes that an autoscaler may still add."""
     address: str = ""
     """Address of the running Ray cluster; empty where Ray is started here for this command."""
     lost_gpus: str = ""
     """GPUs that are there and cannot be used, and why, in words; empty where there are none."""
+    added: int = 0
+    """How many of the nodes are not there yet, in a cluster as it may grow."""
     rehearses: bool = False
     """Whether what is planned for GPUs is computed on CPUs, to try its placement."""
+
+    def grown(self) -> "Cluster":
+        """The same with all that an autoscaler may still add."""
+        nodes = (*self.nodes, *self.growth)
+        return replace(self, nodes=nodes, growth=(), added=len(self.growth))
+
+    def word_nodes(self) -> str:
+        """`3 nodes`, `1 node and 2 that may be added`."""
+        there = word_count(len(self.nodes) - self.added, "node")
+        return f"{there} and {self.added} that may be added" if self.added else there
 
     @property
     def cpus(self) -> int:

@@ -73,6 +73,6 @@ def explain_held(held: Sequence[str]) -> str:
 
 
 def _offer(cluster: Cluster) -> str:
-    machines = "this machine" if not cluster.address else word_count(len(cluster.nodes), "node")
+    machines = "this machine" if not cluster.address else cluster.word_nodes()
     cpus, gpus = word_count(cluster.cpus, "CPU"), word_count(cluster.gpus, "GPU")
     return f"{machines} with {cpus} and {gpus}"

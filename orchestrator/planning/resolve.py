@@ -213,7 +213,7 @@ def default_store(folder: Path) -> str:
 def describe_cluster(cluster: Cluster) -> str:
     """Which machines a plan is made for, in words."""
     if cluster.address:
-        machines = f"Ray at {cluster.address}: {word_count(len(cluster.nodes), 'node')}"
+        machines = f"Ray at {cluster.address}: {cluster.word_nodes()}"
     else:
         machines = "this machine"
     gpus = word_count(cluster.gpus, "GPU") if cluster.gpus else cluster.lost_gpus or "no GPU"

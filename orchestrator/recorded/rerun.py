@@ -57,7 +57,7 @@ def rerun(text: str, *, storage_path: str | None = None, watch: Watch | None = N
     recorded = find_recorded(text, storage_path=storage_path)
     cluster = look()
     search = recorded.found.search.folder
-    plan = plan_again(recorded.plan, search, cluster, storage=folder)
+    plan = plan_again(recorded.plan, search, cluster.grown(), storage=folder)
     if recorded.plan.place.sources:
         shutil.copytree(search / SOURCES, plan.folder / SOURCES)
     # What it repeats is there already: nothing is taken from there.

@@ -1,0 +1,48 @@
+"""What a running cluster must grant before a plan begins: GPUs, a shared folder, more nodes."""
+
+from dataclasses import replace
+
+from orchestrator.errors import InfeasibleError
+from orchestrator.planning.cluster import Cluster
+from orchestrator.planning.placement import place_lanes
+from orchestrator.planning.refusals import explain_held, find_held
+from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.watch import Watch
+
+
+def refuse_cluster(plan: SearchPlan, cluster: Cluster, *, wait_min: float) -> None:
+    """Refuse, before anything is recorded, what a running cluster could not do.
+
+    Raises:
+        InfeasibleError: Another search holds a GPU and nobody wants to wait for it, or a node
+            does not see the storage.
+    """
+    if not plan.missing or not cluster.address:
+        return
+    held = find_held(cluster, plan.lanes)
+    if held and not wait_min:
+        raise InfeasibleError(explain_held(held))
+    from orchestrator.launch.everywhere import refuse_unshared
+
+    refuse_unshared(cluster, plan.lanes, plan.folder.parents[1])
+
+
+def settle(
+    plan: SearchPlan, cluster: Cluster, watch: Watch, *, wait_min: float
+) -> tuple[Cluster, SearchPlan]:
+    """Let an autoscaler add what a plan needs, and place the plan on what is there then.
+
+    Raises:
+        InfeasibleError: There is no room for a single lane after all.
+    """
+    if not cluster.growth:
+        return cluster, plan
+    from orchestrator.launch.cluster import look
+    from orchestrator.launch.devices import Patience
+    from orchestrator.launch.growth import GROWTH_S, make_room
+
+    patience = Patience(seconds=max(GROWTH_S, 60 * wait_min), told=watch.waiting)
+    make_room(plan.lanes, patience)
+    cluster = look()
+    lanes = place_lanes(cluster, plan.lanes, most=plan.lanes.lanes)
+    return cluster, replace(plan, lanes=lanes)

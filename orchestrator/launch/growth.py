@@ -1,0 +1,77 @@
+"""What an autoscaler may still add to a cluster, and how it is brought to do so."""
+
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from orchestrator.launch.devices import Patience
+from orchestrator.planning.cluster import Device, Node, word_count
+from orchestrator.planning.placement import LanePlan
+
+_CONFIG: Final = Path("~/ray_bootstrap_config.yaml")
+"""What `ray up` leaves on the head of a cluster: the cluster's file."""
+GROWTH_S: Final = 900.0
+"""How long a node may take until it has joined: a machine, its installation, its Ray."""
+_POLL_S: Final = 0.5
+
+
+def find_growth(present: int) -> tuple[Node, ...]:
+    """The nodes that the autoscaler of the cluster on whose head this runs may still add.
+
+    Args:
+        present: Nodes that are there, the head among them.
+    """
+    path = _CONFIG.expanduser()
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if config.get("provider", {}).get("type") in (None, "local"):
+        # Machines that one has are not made.
+        return ()
+    types = config.get("available_node_types", {})
+    room = config.get("max_workers", 0) - (present - 1)
+    nodes = [
+        _read_type(name, values)
+        for name, values in types.items()
+        if name != config.get("head_node_type")
+        for _ in range(values.get("max_workers", 0))
+    ]
+    return tuple(nodes[: max(0, room)])
+
+
+def _read_type(name: str, values: dict[str, Any]) -> Node:
+    resources = values.get("resources", {})
+    gpus = int(resources.get("GPU", 0))
+    return Node(
+        name=f"{name} (to be added)",
+        cpus=int(resources.get("CPU", 0)),
+        gpus=gpus,
+        # As cluster.yaml lets them declare theirs; they are planned anew once they are there.
+        devices=tuple(Device(index=str(index)) for index in range(gpus)),
+    )
+
+
+def make_room(lanes: LanePlan, patience: Patience) -> None:
+    """Wait until the autoscaler has made room for all lanes, as long as there is patience.
+
+    Args:
+        lanes: Planned for what there is and what may be added.
+        patience: How long, and who is told.
+    """
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    bundle = {"CPU": float(lanes.cpus_per_worker)}
+    if lanes.gpus_per_worker:
+        bundle["GPU"] = float(lanes.gpus_per_worker)
+    workers = lanes.lanes * lanes.workers
+    # A demand that ends with this process, however that ends.
+    group = placement_group([bundle] * workers, strategy=lanes.placement.upper())
+    deadline = time.monotonic() + patience.seconds
+    try:
+        while not group.wait(_POLL_S) and (left_s := deadline - time.monotonic()) > 0:
+            room = word_count(workers, "worker")
+            patience.told(f"the autoscaler makes room for {room}", left_s)
+    finally:
+        if ray.is_initialized():
+            remove_placement_group(group)
