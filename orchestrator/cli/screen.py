@@ -1,5 +1,6 @@
 """What `run` shows: the plan, one live view, the answer; plain lines without a terminal."""
 
+import errno
 import os
 import shlex
 import sys
@@ -34,9 +35,15 @@ def _unread_if_closed() -> Iterator[None]:
         yield
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # The terminal went with its connection; `hangup.py` knows where to write.
+        if error.errno != errno.EIO:
+            raise
 
 
 SOME_FAILED: Final = 5
+OUTPUT: Final = "output.txt"
+"""File in a search's folder: what would have been shown, had the connection not dropped."""
 
 
 def exit_status(record: SearchRecord) -> int:
@@ -78,6 +85,9 @@ class Screen(Watch):
     def progressed(self, history: SearchHistory) -> None:
         """Bring the live view up to date, or print a line for every run that has ended."""
         self._view.history = history
+        if not self._console.is_terminal:
+            # Never was, or was one until its connection dropped.
+            self.close()
         if self._live is None:
             lines = plain_lines(history)
             for line in lines[self._printed :]:
@@ -140,6 +150,11 @@ class Screen(Watch):
             return ""
         label, where = f"{plan.name}#{plan.number}", _word_storage(plan.folder)
         return f"ended at once; go on with: {word_command()} resume {label}{where}"
+
+    def find_output(self) -> Path:
+        """Where to write once there is no terminal any more."""
+        folder = Path.home() if self._plan is None else self._plan.folder
+        return folder / (f"orchestrator-{OUTPUT}" if self._plan is None else OUTPUT)
 
     def close(self) -> None:
         """Give the terminal back."""

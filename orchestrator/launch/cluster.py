@@ -131,7 +131,7 @@ def _join(address: str) -> None:
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise InfeasibleError(
             f"{ADDRESS_VARIABLE}: no Ray answers at {address} "
-            f"({str(error).splitlines()[0]}); unset it to start Ray on this machine"
+            f"({str(error).splitlines()[0]}); `{ADDRESS_VARIABLE}=` starts one on this machine"
         ) from error
 
 
