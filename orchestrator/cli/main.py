@@ -23,6 +23,7 @@ _COMMANDS = (
     "evaluate",
     "features",
     "ui",
+    "digest",
     "schema",
 )
 _LISTED = ", ".join(_COMMANDS)

@@ -6,9 +6,12 @@ import click
 
 from orchestrator import api
 from orchestrator.cli import options
+from orchestrator.cli.hangup import goes_on_after_hangup
 from orchestrator.cli.interrupt import second_interrupt_ends_at_once
 from orchestrator.cli.plan import show_plan
+from orchestrator.cli.remote import leaving_word, run_on_cluster
 from orchestrator.cli.screen import Screen, exit_status
+from orchestrator.submission.digest import check_digest
 
 
 @click.command(name="run", cls=options.LimitsCommand)
@@ -33,6 +36,7 @@ from orchestrator.cli.screen import Screen, exit_status
     help="Which run --in-process trains, as `plan` numbers them; the first by default.",
 )
 @options.fresh
+@options.cluster
 def command(
     spec: str,
     overrides: tuple[str, ...],
@@ -43,6 +47,9 @@ def command(
     as_json: bool,
     in_process: bool,
     run_number: int,
+    cluster: str | None,
+    expect: str | None,
+    submission: str,
 ) -> int:
     r"""Train everything that SPEC asks for, record it in MLflow, and compare it.
 
@@ -55,23 +62,37 @@ def command(
     Examples:
       orchestrator run experiments/digits-label-smoothing.yaml
       orchestrator run experiments/digits-label-smoothing.yaml search.seeds=10
-      orchestrator run experiments/digits-label-smoothing.yaml loss.label_smoothing=0.1
       orchestrator run experiments/digits-label-smoothing.yaml --in-process --run 3
+      orchestrator run experiments/digits-label-smoothing.yaml --cluster cluster.yaml
     """
-    if as_json and not dry_run:
-        raise click.UsageError("--json goes with --dry-run")
-    if run_number != 1 and not in_process:
-        raise click.UsageError("--run goes with --in-process")
-    if dry_run and in_process:
-        raise click.UsageError("--in-process trains; it does not go with --dry-run")
+    options.refuse(as_json and not dry_run, "--json goes with --dry-run")
+    options.refuse(run_number != 1 and not in_process, "--run goes with --in-process")
+    here = "--in-process trains here; it does not go with --dry-run or --cluster"
+    options.refuse(in_process and bool(dry_run or cluster), here)
     limits = api.Limits(fast_dev_run=fast_dev_run, overfit_batches=overfit_batches)
-    if dry_run:
-        planned = api.preview(spec, overrides, limits=limits, fresh=fresh)
-        show_plan(*planned, as_json=as_json)
-        return 0
+    if cluster is not None:
+        flags = {"--fresh": fresh, "--dry-run": dry_run, "--json": as_json}
+        given = options.word_options(flags, limits)
+        return run_on_cluster(cluster, spec, [*overrides, *given])
     asked = api.RunOptions(
         limits=limits, in_process=in_process, run_number=run_number, fresh=fresh
     )
-    with closing(Screen()) as screen, second_interrupt_ends_at_once(screen.word_going_on):
+    with closing(Screen()) as screen, leaving_word(submission, screen.find_folder) as word:
+        if expect is not None:
+            check_digest(spec, expect)
+        if dry_run:
+            planned = api.preview(spec, overrides, limits=limits, fresh=fresh)
+            show_plan(*planned, as_json=as_json)
+        else:
+            word.status = _train(spec, overrides, asked, screen)
+    return word.shown
+
+
+def _train(spec: str, overrides: tuple[str, ...], asked: api.RunOptions, screen: Screen) -> int:
+    with (
+        second_interrupt_ends_at_once(screen.word_going_on),
+        goes_on_after_hangup(screen.find_output),
+    ):
         record = api.run(spec, overrides, options=asked, watch=screen)
+        screen.close()
     return exit_status(record)

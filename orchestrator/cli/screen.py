@@ -151,6 +151,10 @@ class Screen(Watch):
         label, where = f"{plan.name}#{plan.number}", _word_storage(plan.folder)
         return f"ended at once; go on with: {word_command()} resume {label}{where}"
 
+    def find_folder(self) -> Path | None:
+        """The search's folder; None while there is none."""
+        return None if self._plan is None else self._plan.folder
+
     def find_output(self) -> Path:
         """Where to write once there is no terminal any more."""
         folder = Path.home() if self._plan is None else self._plan.folder

@@ -30,3 +30,19 @@ def test_submit_trains_over_two_machines(cluster: Hosts) -> None:
     receipt = cluster.shared / "results/small/1/label_smoothing=0.4,seed=0/receipt.json"
     (attempt,) = json.loads(receipt.read_text())["attempts"]
     assert [worker["host"] for worker in attempt["workers"]] == ["head", "worker"]
+
+
+def test_run_on_a_cluster_brings_the_records_here(cluster: Hosts) -> None:
+    """`run --cluster` copies, runs, follows, and brings the search's folder; its status too."""
+    write(
+        cluster,
+        "laptop",
+        f"{PROJECT}/brought.yaml",
+        SMALL.replace("name: small", "name: brought"),
+    )
+
+    said = on_laptop(cluster, f"python -m orchestrator run --cluster {CLUSTER} brought.yaml")
+    print(said.stdout)
+    assert "brought#1: val/accuracy" in said.stdout
+    again = on_laptop(cluster, "python -m orchestrator compare brought --storage runs/@lab")
+    print(again.stdout)
