@@ -2,10 +2,9 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 _OVER_SSH: Final = "SSH_CONNECTION"
@@ -13,31 +12,30 @@ _INPUT, _OUTPUT, _ERROR = 0, 1, 2
 
 
 @contextmanager
-def goes_on_after_hangup(find_file: Callable[[], Path]) -> Iterator[None]:
-    """Survive the SIGHUP of a connection that breaks; that of a closed window still ends us.
+def outlives_its_connection() -> Iterator[None]:
+    """Ignore the SIGHUP of a connection that breaks; that of a closed window still ends us.
 
-    Args:
-        find_file: Where everything is written from then on.
+    Processes that are started meanwhile, Ray's above all, ignore it too.
     """
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    if ignored or _OVER_SSH not in os.environ:
+    if _OVER_SSH not in os.environ:
         yield
         return
-
-    def on_hangup(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        _write_to(find_file())
-
-    before = signal.signal(signal.SIGHUP, on_hangup)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-def _write_to(file: Path) -> None:
+def is_on_terminal() -> bool:
+    """Whether somebody may look on; once a terminal has hung up, it is none any more."""
+    return os.isatty(_OUTPUT)
+
+
+def write_to(file: Path) -> None:
+    """Write to a file what would have been shown; a disk that is full costs it, not the run."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     output = nowhere
-    # A disk that is full or gone costs the text, not the run.
     with suppress(OSError):
         output = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.write(output, b"the connection was lost; the run goes on\n")

@@ -6,7 +6,7 @@ import click
 
 from orchestrator import api
 from orchestrator.cli import options
-from orchestrator.cli.hangup import goes_on_after_hangup
+from orchestrator.cli.hangup import outlives_its_connection
 from orchestrator.cli.interrupt import second_interrupt_ends_at_once
 from orchestrator.cli.plan import show_plan
 from orchestrator.cli.remote import leaving_word, run_on_cluster
@@ -91,8 +91,7 @@ def command(
 def _train(spec: str, overrides: tuple[str, ...], asked: api.RunOptions, screen: Screen) -> int:
     with (
         second_interrupt_ends_at_once(screen.word_going_on),
-        goes_on_after_hangup(screen.find_output),
+        outlives_its_connection(),
     ):
         record = api.run(spec, overrides, options=asked, watch=screen)
-        screen.close()
     return exit_status(record)

@@ -16,6 +16,7 @@ from rich.live import Live
 
 from orchestrator.api import raise_for_failures
 from orchestrator.cli.answer import show_answer, terminal_width
+from orchestrator.cli.hangup import is_on_terminal, write_to
 from orchestrator.cli.program import word_command
 from orchestrator.cli.progress import ProgressView, plain_lines
 from orchestrator.comparison.summary import SearchSummary
@@ -36,7 +37,7 @@ def _unread_if_closed() -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        # The terminal went with its connection; `hangup.py` knows where to write.
+        # The terminal went with its connection, and the next call notices it.
         if error.errno != errno.EIO:
             raise
 
@@ -65,6 +66,7 @@ class Screen(Watch):
         self._view = ProgressView()
         self._printed = 0
         self._plan: SearchPlan | None = None
+        self._on_terminal = is_on_terminal()
         self._began = time.monotonic()
 
     @_unread_if_closed()
@@ -85,9 +87,7 @@ class Screen(Watch):
     def progressed(self, history: SearchHistory) -> None:
         """Bring the live view up to date, or print a line for every run that has ended."""
         self._view.history = history
-        if not self._console.is_terminal:
-            # Never was, or was one until its connection dropped.
-            self.close()
+        self._notice_hangup()
         if self._live is None:
             lines = plain_lines(history)
             for line in lines[self._printed :]:
@@ -98,11 +98,13 @@ class Screen(Watch):
     @_unread_if_closed()
     def lost(self, cause: str) -> None:
         """Print why Ray is started again."""
+        self._notice_hangup()
         self._console.print(f"{cause}; starting Ray again", highlight=False, markup=False)
 
     @_unread_if_closed()
     def answered(self, record: SearchRecord, summary: SearchSummary) -> None:
         """Print the table, the sentence, the curve and what failed."""
+        self._notice_hangup()
         self.close()
         click.echo()
         show_answer(summary)
@@ -121,6 +123,7 @@ class Screen(Watch):
     @_unread_if_closed()
     def ended(self, record: SearchRecord, *, kept: bool, mlflow_error: str) -> None:
         """Print where everything is."""
+        self._notice_hangup()
         self.close()
         if not kept:
             click.echo("a quick try: nothing was recorded")
@@ -155,16 +158,18 @@ class Screen(Watch):
         """The search's folder; None while there is none."""
         return None if self._plan is None else self._plan.folder
 
-    def find_output(self) -> Path:
-        """Where to write once there is no terminal any more."""
-        folder = Path.home() if self._plan is None else self._plan.folder
-        return folder / (f"orchestrator-{OUTPUT}" if self._plan is None else OUTPUT)
-
     def close(self) -> None:
         """Give the terminal back."""
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+    def _notice_hangup(self) -> None:
+        """Once there is no terminal any more, write plain lines into the search's folder."""
+        if self._on_terminal and self._plan is not None and not is_on_terminal():
+            self._on_terminal = False
+            write_to(self._plan.folder / OUTPUT)
+            self.close()
 
 
 def _word_storage(search: Path) -> str:

@@ -48,14 +48,14 @@ def check_digest(path: str, expected: str) -> None:
     here = digest_experiment(path)
     if here == expected:
         return
-    code, _, experiment = here.partition("-")
+    code, _, _ = here.partition("-")
     wanted, _, _ = expected.partition("-")
-    differs = "orchestrator's code" if code != wanted else f"the experiment ({experiment})"
+    differs = "orchestrator's code" if code != wanted else "the experiment"
     raise SpecError(
         [
-            f"{path}: {differs} on this machine is not what was expected ({here} here, "
-            f"expected {expected}); `ray rsync-up` copies what is new; where files were removed "
-            f"or renamed, remove {Path.cwd()} here first"
+            f"{path}: {differs} is not what was expected ({here} on this machine, "
+            f"expected {expected}); `ray rsync-up` copies what is new; where files were "
+            f"removed or renamed, remove {Path.cwd()} first"
         ]
     )
 

@@ -4,19 +4,29 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.cluster.hosts import Hosts, why_not
+from tests.journey.conftest import digests
 
 ROOT = Path(__file__).parents[2]
 ADDRESSES = {"laptop": "10.77.6.9", "head": "10.77.6.1", "worker": "10.77.6.2"}
+Train = Callable[..., dict[str, str]]
 CLUSTER = "cluster-here.yaml"
 PROJECT = "/root/experiments-of-mine"
 """The working copy on the laptop."""
+SMALL = """
+data: {dataset: digits, train_size: 200, batch_size: 50}
+model: {architecture: small_cnn, sync_batch_norm: true}
+loss: {label_smoothing: {grid: [0, 0.4]}}
+training: {epochs: 2}
+resources: {num_workers: 2}
+"""
+"""An experiment without its name: two workers train each run together."""
 WAIT_FOR_BOTH = """
 import time, ray
 ray.init(address="auto", logging_level="ERROR")
@@ -55,6 +65,9 @@ def cluster(hosts: Hosts) -> Iterator[Hosts]:
     hosts.run("head", f"python -c '{WAIT_FOR_BOTH}'")
     yield hosts
     on_laptop(hosts, f"ray down -y {CLUSTER}")
+    for name in ("head", "worker"):
+        left = hosts.run(name, "pgrep --list-full 'raylet|gcs_server'", check=False)
+        assert left.stdout == "", f"`ray down` has left on {name}: {left.stdout}"
 
 
 def on_laptop(
@@ -62,6 +75,47 @@ def on_laptop(
 ) -> "subprocess.CompletedProcess[str]":
     """What the experimenter types, in the project's folder."""
     return hosts.run("laptop", f"cd {PROJECT}\n{script}", check=check, timeout_s=timeout_s)
+
+
+@pytest.fixture
+def train_here(tmp_path: Path) -> Train:
+    """Train an experiment on this machine alone: each run's weights, as a digest."""
+
+    def train(name: str, spec: str, *overrides: str) -> dict[str, str]:
+        (tmp_path / f"{name}.yaml").write_text(f"name: {name}\n{spec}")
+        kept = {
+            k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "ORCHESTRATOR_"))
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestrator", "run", f"{name}.yaml", *overrides],
+            cwd=tmp_path,
+            env={**kept, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=280,
+        )
+        assert done.returncode == 0, done.stderr
+        return weights_of((tmp_path / "runs" / name / "1" / "journal.jsonl").read_text())
+
+    return train
+
+
+def weights_on_cluster(hosts: Hosts, name: str) -> dict[str, str]:
+    """The same, of the first search of a name that the cluster has trained."""
+    return weights_of((hosts.shared / "results" / name / "1" / "journal.jsonl").read_text())
+
+
+def weights_of(journal: str) -> dict[str, str]:
+    """Setting and seed of each run to a digest of its weights."""
+    found = {run.split("/")[2]: digest for run, digest in digests(journal).items()}
+    assert found
+    return found
+
+
+def write_spec(hosts: Hosts, name: str, spec: str) -> None:
+    """Write an experiment into the working copy."""
+    write(hosts, "laptop", f"{PROJECT}/{name}.yaml", f"name: {name}\n{spec}")
 
 
 def copy_project(hosts: Hosts) -> None:
