@@ -4,9 +4,12 @@
 The copy finds the project by itself, in the folder that the cluster's file has synced.
 """
 
+import hashlib
 import json
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 _HEAD = Path("~/ray_bootstrap_config.yaml")
@@ -35,7 +38,7 @@ def _find_package() -> None:
         )
     os.chdir(project)
     if (project / "orchestrator" / "__init__.py").is_file():
-        sys.path[0] = str(project)
+        sys.path[0] = str(_keep_code(project / "orchestrator"))
     else:
         # The package is installed; nothing of the home folder shall stand in its way.
         del sys.path[0]
@@ -47,6 +50,32 @@ def _find_project() -> Path | None:
     mounts = json.loads(config.read_text()).get("file_mounts", {}) if config.is_file() else {}
     synced = (Path(target).expanduser() for target in mounts)
     return next((folder for folder in synced if folder.is_dir()), None)
+
+
+def _keep_code(package: Path) -> Path:
+    """The folder of a copy that no later sync changes under a run; one for each version.
+
+    Modules are imported when they are needed, which may be hours from now.
+    """
+    files = sorted(path for path in package.rglob("*") if path.suffix in (".py", ".npz"))
+    digest = hashlib.sha256()
+    for path in files:
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(package)} {len(content)}\n".encode() + content)
+    cache = Path(os.environ.get("ORCHESTRATOR_CACHE") or "~/.cache/orchestrator").expanduser()
+    kept = cache / "code" / digest.hexdigest()[:16]
+    if not kept.is_dir():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix="part-", dir=kept.parent))
+        shutil.copytree(
+            package, part / package.name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+        try:
+            part.rename(kept)
+        except OSError:
+            # Another run was quicker.
+            shutil.rmtree(part)
+    return kept
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ import click
 
 from orchestrator.cli.program import word_command
 from orchestrator.errors import INTERRUPTED, OrchestratorError
+from orchestrator.launch.environment import is_head
 from orchestrator.submission.cluster_file import read_cluster_file
+from orchestrator.submission.digest import check_digest, digest_experiment
 from orchestrator.submission.submit import Submission
 from orchestrator.submission.word import leave_word
 from orchestrator.tracking.storage import find_storage
@@ -37,6 +39,15 @@ def run_on_cluster(file: str, spec: str, options: Sequence[str]) -> int:
         click.echo(f"again     {word_command()} compare {outcome.label} {where}")
         click.echo(f"MLflow    ray exec -p 5000 {shlex.quote(file)} {shlex.quote(pages)}")
     return outcome.status
+
+
+def show_or_check_digest(spec: str, expected: str | None) -> None:
+    """Refuse what was not expected; on a cluster's head, where nothing was, show what it is."""
+    if expected is not None:
+        check_digest(spec, expected)
+    elif is_head():
+        here = digest_experiment(spec)
+        click.echo(f"digest {here}, as `orchestrator digest {spec}` says here", err=True)
 
 
 @dataclass

@@ -9,9 +9,8 @@ from orchestrator.cli import options
 from orchestrator.cli.hangup import outlives_its_connection
 from orchestrator.cli.interrupt import second_interrupt_ends_at_once
 from orchestrator.cli.plan import show_plan
-from orchestrator.cli.remote import leaving_word, run_on_cluster
+from orchestrator.cli.remote import leaving_word, run_on_cluster, show_or_check_digest
 from orchestrator.cli.screen import Screen, exit_status
-from orchestrator.submission.digest import check_digest
 
 
 @click.command(name="run", cls=options.LimitsCommand)
@@ -78,8 +77,7 @@ def command(
         limits=limits, in_process=in_process, run_number=run_number, fresh=fresh
     )
     with closing(Screen()) as screen, leaving_word(submission, screen.find_folder) as word:
-        if expect is not None:
-            check_digest(spec, expect)
+        show_or_check_digest(spec, expect)
         if dry_run:
             planned = api.preview(spec, overrides, limits=limits, fresh=fresh)
             show_plan(*planned, as_json=as_json)

@@ -66,7 +66,7 @@ def cluster(hosts: Hosts) -> Iterator[Hosts]:
     yield hosts
     on_laptop(hosts, f"ray down -y {CLUSTER}")
     for name in ("head", "worker"):
-        left = hosts.run(name, "pgrep --list-full 'raylet|gcs_server'", check=False)
+        left = hosts.run(name, "pgrep -x raylet; pgrep -x gcs_server", check=False)
         assert left.stdout == "", f"`ray down` has left on {name}: {left.stdout}"
 
 

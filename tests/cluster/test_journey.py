@@ -30,6 +30,26 @@ export RAY_AUTH_MODE=token
 ssh -o StrictHostKeyChecking=no -N -L 8265:localhost:8265 head & tunnel=$!
 until (exec 3<>/dev/tcp/localhost/8265) 2>/dev/null; do sleep 0.1; done
 """
+LOOK_AT_MLFLOW = """
+import json, time, urllib.request
+address = "http://127.0.0.1:5000/api/2.0/mlflow/"
+asked = json.dumps({"max_results": 10, "filter": "name = \\"pages\\""}).encode()
+headers = {"Content-Type": "application/json"}
+deadline = time.monotonic() + 200
+while True:
+    try:
+        request = urllib.request.Request(address + "experiments/search", asked, headers)
+        found = json.load(urllib.request.urlopen(request))["experiments"]
+        break
+    except OSError:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+ids = [entry["experiment_id"] for entry in found]
+asked = json.dumps({"experiment_ids": ids}).encode()
+request = urllib.request.Request(address + "runs/search", asked, headers)
+for run in json.load(urllib.request.urlopen(request))["runs"]:
+    print(run["info"]["run_name"])
+"""
 
 
 def test_a_dropped_connection_changes_no_bit(cluster: Hosts, train_here: Train) -> None:
@@ -69,6 +89,8 @@ def test_a_job_streams_through_a_tunnel(cluster: Hosts, train_here: Train) -> No
         "python -m orchestrator run job.yaml; status=$?; kill $tunnel; exit $status",
     )
 
+    mine = on_laptop(cluster, "python -m orchestrator digest job.yaml").stdout.strip()
+    assert f"digest {mine}, as `orchestrator digest job.yaml` says here" in said.stdout
     assert "[2/2] label_smoothing=0.4 seed=2  val/accuracy" in said.stdout
     assert "job#1: val/accuracy" in said.stdout
     assert weights_on_cluster(cluster, "job") == train_here("job", spec)
@@ -80,6 +102,23 @@ def test_pages_are_seen_through_ssh_alone(cluster: Hosts) -> None:
 
     assert cluster.run("head", knock.format("localhost"), check=False).returncode == 0
     assert cluster.run("laptop", knock.format("head"), check=False).returncode != 0
+
+
+def test_mlflows_pages_come_through_ssh(cluster: Hosts) -> None:
+    """`ray exec -p 5000 … 'orchestrator ui'` shows the head's MLflow on the user's machine."""
+    write_spec(cluster, "pages", f"{SMALL}seed: 7\n")
+    on_laptop(cluster, f"ray rsync-up {CLUSTER}; {SUBMIT} pages.yaml")
+    shown = cluster.start(
+        "laptop",
+        f"cd {PROJECT}; ray exec -p 5000 {CLUSTER} "
+        "'cd project && python -m orchestrator ui pages'",
+    )
+
+    said = on_laptop(cluster, f"python -c '{LOOK_AT_MLFLOW}'")
+
+    assert "pages#1" in said.stdout
+    kill_ssh(cluster, "laptop")
+    assert shown.wait(60) != 0
 
 
 def test_a_short_form_does_all_of_it(cluster: Hosts, train_here: Train) -> None:
@@ -141,7 +180,9 @@ def test_mistakes_are_told_in_a_line(cluster: Hosts) -> None:
         cluster,
         f"sed 's/cluster_name: lab/cluster_name: other/' {CLUSTER} > other.yaml\n"
         "ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/unknown <<< y\n"
-        f"sed 's/id_ed25519/unknown/' {CLUSTER} > unknown.yaml",
+        f"sed 's/id_ed25519/unknown/' {CLUSTER} > unknown.yaml\n"
+        # Ray keeps a connection open for ten seconds, whatever key is asked for meanwhile.
+        "rm -rf /tmp/ray_ssh_*",
     )
 
     for file, status, line in (

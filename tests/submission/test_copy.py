@@ -47,6 +47,11 @@ def test_it_finds_the_project(home: Path) -> None:
     said = run_copy(home, "validate", "experiments/one.yaml")
 
     assert (said.returncode, said.stderr) == (0, "")
+    # With a copy of that code: what is synced later changes nothing under a run.
+    (kept,) = (home / ".cache" / "orchestrator" / "code").iterdir()
+    assert (kept / "orchestrator" / "cli" / "validate.py").is_file()
+    run_copy(home, "validate", "experiments/one.yaml")
+    assert list((home / ".cache" / "orchestrator" / "code").iterdir()) == [kept]
 
 
 def test_elsewhere_it_says_what_it_is(home: Path) -> None:
