@@ -68,6 +68,8 @@ def command(
     options.refuse(run_number != 1 and not in_process, "--run goes with --in-process")
     here = "--in-process trains here; it does not go with --dry-run or --cluster"
     options.refuse(in_process and bool(dry_run or cluster), here)
+    both = cluster is not None and expect is not None
+    options.refuse(both, "--cluster compares by itself; it does not go with --expect")
     limits = api.Limits(fast_dev_run=fast_dev_run, overfit_batches=overfit_batches)
     if cluster is not None:
         flags = {"--fresh": fresh, "--dry-run": dry_run, "--json": as_json}

@@ -22,7 +22,7 @@ from tests.journey.conftest import wait_for_text
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
 LONGER = SMALL.replace("train_size: 200, batch_size: 50", "train_size: 600, batch_size: 20")
-LONGER = LONGER.replace("epochs: 2", "epochs: 8")
+LONGER = LONGER.replace("epochs: 2", "epochs: 16")
 RUN = "python -m orchestrator run"
 SUBMIT = f"ray submit {CLUSTER} orchestrator/__main__.py run"
 TUNNEL = """
@@ -55,14 +55,16 @@ for run in json.load(urllib.request.urlopen(request))["runs"]:
 def test_a_dropped_connection_changes_no_bit(cluster: Hosts, train_here: Train) -> None:
     """SSH dies under a search: it goes on, says so in its folder, ends with the same bits."""
     write_spec(cluster, "dropped", LONGER)
-    on_laptop(cluster, f"ray rsync-up {CLUSTER}")
-    submitted = cluster.start("laptop", f"cd {PROJECT}; {SUBMIT} dropped.yaml")
+    command = f"cd {PROJECT}; {RUN} --cluster {CLUSTER} dropped.yaml"
+    submitted = cluster.start("laptop", f"{command} > said.txt 2>&1")
     folder = cluster.shared / "results/dropped/1"
     wait_for_text(folder / "journal.jsonl", '"kind": "epoch"')
 
     kill_ssh(cluster, "laptop")
 
-    assert submitted.wait(60) != 0
+    assert submitted.wait(60) == 3
+    last = on_laptop(cluster, "tail -n 1 said.txt").stdout
+    assert last.startswith("lab: no word came back: the connection or the head was lost; ")
     assert '"kind": "answer"' not in (folder / "journal.jsonl").read_text()
     wait_for_text(folder / "journal.jsonl", '"kind": "answer"')
     wait_for_text(folder / "output.txt", "took ")

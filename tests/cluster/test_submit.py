@@ -38,7 +38,10 @@ def test_submit_trains_over_two_machines(cluster: Hosts, train_here: Train) -> N
         (attempt,) = json.loads(receipt.read_text())["attempts"]
         assert {worker["host"] for worker in attempt["workers"]} == {"head", "worker"}
     with sqlite3.connect(storage / "mlflow.db") as connection:
-        rows = connection.execute("SELECT name, status FROM runs").fetchall()
+        rows = connection.execute(
+            "SELECT r.name, status FROM runs r JOIN experiments e USING (experiment_id) "
+            "WHERE e.name = 'small'"
+        ).fetchall()
     assert {status for _, status in rows} == {"FINISHED"}
-    assert any(name.startswith("label_smoothing=0.4 → 0.") for name, _ in rows), rows
+    assert any(name.startswith("label_smoothing=0.4 seed=0 → 0.") for name, _ in rows), rows
     assert weights_on_cluster(cluster, "small") == train_here("small", SMALL)
