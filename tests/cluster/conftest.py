@@ -156,8 +156,8 @@ def cluster_file() -> dict[str, object]:
     file["provider"].update(head_ip=ADDRESSES["head"], worker_ips=[ADDRESSES["worker"]])
     file["auth"].update(ssh_user="root")
     for commands in ("head_start_ray_commands", "worker_start_ray_commands"):
-        # They share the memory and the cores of one machine, and a worker shall not take a minute
-        # to find out that its head has gone.
+        # They share the memory and the cores of one machine, and a worker shall not take a
+        # minute to find out that its head has gone.
         file[commands] = [
             command.replace(
                 "ray start",

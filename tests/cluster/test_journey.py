@@ -17,7 +17,8 @@ from tests.cluster.conftest import (
     write_spec,
 )
 from tests.cluster.hosts import Hosts, kill_ssh
-from tests.journey.conftest import wait_for_text
+from tests.journey.conftest import wait_for, wait_for_text
+from tests.terminal import Terminal
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -78,6 +79,25 @@ def test_a_dropped_connection_changes_no_bit(cluster: Hosts, train_here: Train) 
     assert "nothing to train" in said.stdout
     copied = on_laptop(cluster, "cat runs/@lab/dropped/1/journal.jsonl").stdout
     assert weights_of(copied) == weights_on_cluster(cluster, "dropped")
+
+
+def test_ctrl_c_reaches_the_head(cluster: Hosts) -> None:
+    """Ctrl-C stops the search there and keeps what was done, here too; the same goes on."""
+    write_spec(cluster, "stopped", f"{LONGER.replace('epochs: 16', 'epochs: 60')}seed: 8\n")
+    command = f"cd {PROJECT}; {RUN} --cluster {CLUSTER} stopped.yaml"
+    terminal = Terminal(cluster.command("laptop", command), folder=Path("/"))
+    wait_for(lambda: "epoch 2/60" in terminal.text)
+
+    terminal.type("\x03")
+
+    assert terminal.process.wait(100) == 130, terminal.text
+    journal = (cluster.shared / "results/stopped/1/journal.jsonl").read_text()
+    assert '"status": "stopped"' in journal
+    assert f"brought   {PROJECT}/runs/@lab/stopped/1" in terminal.text
+    assert on_laptop(cluster, "cat runs/@lab/stopped/1/journal.jsonl").stdout == journal
+    terminal.hang_up()
+    again = on_laptop(cluster, f"{RUN} --cluster {CLUSTER} stopped.yaml --dry-run")
+    assert "goes on" in again.stdout
 
 
 def test_a_job_streams_through_a_tunnel(cluster: Hosts, train_here: Train) -> None:
