@@ -80,8 +80,8 @@ class Submission:
             if not self._ray.fetch(str(find_word(self._name)), file):
                 raise InfeasibleError(
                     f"{self._cluster.name}: no word came back: the connection or the head was "
-                    "lost; a run that had begun goes on there, and the same command brings its "
-                    "records once it has ended"
+                    "lost; a run that had begun goes on there and writes to output.txt in its "
+                    "folder, and the same command brings its records once it has ended"
                 )
             word = read_word(file)
         if not word.folder:

@@ -178,7 +178,8 @@ def write(hosts: Hosts, name: str, path: str, text: str) -> None:
 
 def _needed() -> list[Path]:
     """Folders that Python needs: the environment's, and others that it looks into."""
-    paths = [Path(sys.prefix), *(Path(entry) for entry in sys.path if "site-packages" in entry)]
+    prefixes = (Path(sys.prefix), Path(sys.base_prefix))
+    paths = [*prefixes, *(Path(entry) for entry in sys.path if "site-packages" in entry)]
     return [path for path in dict.fromkeys(paths) if path.is_dir()]
 
 

@@ -18,7 +18,7 @@ from typing import Final
 SHARED: Final = "/mnt/shared"
 HOME: Final = "/root"
 _INIT: Final = Path(__file__).with_name("host_init.sh")
-_PROGRAMS: Final = ("ip", "nsenter", "unshare", "rsync", "ssh", "ssh-keygen", "sshd")
+_PROGRAMS: Final = ("ip", "nsenter", "setpriv", "unshare", "rsync", "ssh", "ssh-keygen", "sshd")
 _SEARCHED: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PATIENCE_S: Final = 30.0
 
@@ -101,7 +101,8 @@ class Hosts:
         with (self._folder / f"{name}.log").open("wb") as log:
             self._inits[name] = subprocess.Popen(
                 [
-                    *("nsenter", f"--net=/run/netns/{net}"),
+                    # However the tests end, the machine ends with them.
+                    *("setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{net}"),
                     *(
                         "unshare",
                         "--mount",
@@ -134,7 +135,9 @@ class Hosts:
         """End all of them; nothing is left but what lies in their shared folder."""
         for name in list(self._inits):
             self.cut_power(name)
-        _call("ip", "netns", "del", self._net("lan"))
+        # Where `up` has failed, there may be others than that of the network.
+        for left in Path("/run/netns").glob(f"{self._net('')}*"):
+            _call("ip", "netns", "del", left.name)
 
     def command(self, name: str, script: str) -> list[str]:
         """What runs a script of the shell on a machine, at home, without SSH."""
