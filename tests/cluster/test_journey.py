@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cluster.conftest import (
     CLUSTER,
     PROJECT,
+    ROOT,
     SMALL,
     Train,
     on_laptop,
@@ -50,6 +52,16 @@ asked = json.dumps({"experiment_ids": ids}).encode()
 request = urllib.request.Request(address + "runs/search", asked, headers)
 for run in json.load(urllib.request.urlopen(request))["runs"]:
     print(run["info"]["run_name"])
+"""
+LISTING = """#!/bin/sh
+echo "GPU 0: NVIDIA L4 (UUID: GPU-1f2e3d4c-0000-4a4b-8c8d-aaaaaaaaaaaa)"
+echo "GPU 1: NVIDIA L4 (UUID: GPU-1f2e3d4c-1111-4a4b-8c8d-bbbbbbbbbbbb)"
+"""
+SHOW_NODE = """
+import json, ray
+ray.init(address="auto", logging_level="ERROR")
+(node,) = ray.nodes()
+print("NODE", json.dumps({"resources": node["Resources"], "labels": node["Labels"]}))
 """
 
 
@@ -116,6 +128,35 @@ def test_a_job_streams_through_a_tunnel(cluster: Hosts, train_here: Train) -> No
     assert "[2/2] label_smoothing=0.4 seed=2  val/accuracy" in said.stdout
     assert "job#1: val/accuracy" in said.stdout
     assert weights_on_cluster(cluster, "job") == train_here("job", spec)
+
+
+def test_a_node_declares_its_gpus(hosts: Hosts) -> None:
+    """Ray takes what `cluster.yaml` makes a worker say: a token and a UUID for each GPU."""
+    (start,) = [
+        command
+        for command in yaml.safe_load((ROOT / "cluster.yaml").read_text())[
+            "worker_start_ray_commands"
+        ]
+        if "ray start" in command
+    ]
+    said = start[start.index("--resources") :]
+    write(hosts, "laptop", "/usr/local/bin/nvidia-smi", LISTING)
+    write(hosts, "laptop", f"{PROJECT}/nodes.py", SHOW_NODE)
+
+    shown = on_laptop(
+        hosts,
+        "chmod +x /usr/local/bin/nvidia-smi; export RAY_AUTH_MODE=token\n"
+        f"ray start --head --num-cpus=1 --object-store-memory=80000000 {said}\n"
+        "python nodes.py; status=$?; rm /usr/local/bin/nvidia-smi; ray stop; exit $status",
+    )
+
+    node = json.loads(shown.stdout.split("NODE ")[1].splitlines()[0])
+    assert {key: node["resources"].get(key) for key in ("gpu_0", "gpu_1")} == {
+        "gpu_0": 1,
+        "gpu_1": 1,
+    }
+    assert node["labels"]["gpu_0"] == "GPU-1f2e3d4c-0000-4a4b-8c8d-aaaaaaaaaaaa"
+    assert node["labels"]["gpu_1"] == "GPU-1f2e3d4c-1111-4a4b-8c8d-bbbbbbbbbbbb"
 
 
 def test_pages_are_seen_through_ssh_alone(cluster: Hosts) -> None:
