@@ -9,10 +9,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 export PIP_PROGRESS_BAR ?= off
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-all test-chaos check fix bench clean
+.PHONY: help demo ui test test-all test-chaos test-cluster check fix bench clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(READY)  ## make the environment, then search label smoothing on real data
 	$(BIN)/orchestrator run experiments/digits-label-smoothing.yaml
@@ -21,13 +21,16 @@ ui: $(READY)  ## open MLflow's pages on the latest search
 	$(BIN)/orchestrator ui
 
 test: $(DEV)  ## the environment, then the tests
-	$(BIN)/pytest -m "not slow and not chaos"
+	$(BIN)/pytest -m "not slow and not chaos and not cluster"
 
 test-all: $(DEV)  ## the longer journeys too
-	$(BIN)/pytest -m "not chaos"
+	$(BIN)/pytest -rs -m "not chaos"
 
 test-chaos: $(DEV)  ## SIGKILL of every kind of process at 24 random moments (about 15 minutes)
 	$(BIN)/pytest -v -m chaos
+
+test-cluster: $(DEV)  ## `ray up` to `ray down` on machines made of namespaces (root; about 8 minutes)
+	$(BIN)/pytest -v -rs -m cluster
 
 check: $(DEV)  ## format, lint, types, import rules, spelling
 	$(BIN)/ruff format --check .

@@ -24,6 +24,7 @@ _COMMANDS = (
     "features",
     "ui",
     "doctor",
+    "digest",
     "schema",
 )
 _LISTED = ", ".join(_COMMANDS)

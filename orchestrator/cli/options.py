@@ -1,9 +1,11 @@
 """Arguments and options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
+
+from orchestrator.planning.numbers import Limits
 
 Command = Callable[..., Any]
 
@@ -60,4 +62,40 @@ def limits(command: Command) -> Command:
         is_flag=False,
         flag_value=1,
         help="Train and validate N batches (1 by default) of every setting; record nothing.",
+    )(command)
+
+
+def word_options(flags: Mapping[str, bool], limits: Limits, *, wait_min: float) -> list[str]:
+    """Flags, limits and patience that were given, to be typed again."""
+    numbers = {
+        "--wait": wait_min or None,
+        "--fast-dev-run": limits.fast_dev_run,
+        "--overfit-batches": limits.overfit_batches,
+    }
+    given = [f"{option}={value}" for option, value in numbers.items() if value is not None]
+    return [*(flag for flag, is_given in flags.items() if is_given), *given]
+
+
+def refuse(contradicts: bool, why: str) -> None:
+    """Refuse options that contradict one another.
+
+    Raises:
+        UsageError: They do.
+    """
+    if contradicts:
+        raise click.UsageError(why)
+
+
+def cluster(command: Command) -> Command:
+    """The options of a run on a cluster, here and on the cluster's head."""
+    command = click.option("--submission", default="", hidden=True)(command)
+    command = click.option(
+        "--expect",
+        metavar="DIGEST",
+        help="Refuse to run anything but what `orchestrator digest SPEC` printed DIGEST of.",
+    )(command)
+    return click.option(
+        "--cluster",
+        metavar="FILE",
+        help="Run it on the cluster that `ray up FILE` has made, and bring its records here.",
     )(command)

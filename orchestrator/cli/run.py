@@ -6,8 +6,10 @@ import click
 
 from orchestrator import api
 from orchestrator.cli import options
+from orchestrator.cli.hangup import outlives_its_connection
 from orchestrator.cli.interrupt import stopped_by_signals
 from orchestrator.cli.plan import show_plan
+from orchestrator.cli.remote import leaving_word, run_on_cluster, show_or_check_digest
 from orchestrator.cli.screen import Screen, exit_status
 
 
@@ -34,6 +36,7 @@ from orchestrator.cli.screen import Screen, exit_status
 )
 @options.fresh
 @options.wait
+@options.cluster
 def command(
     spec: str,
     overrides: tuple[str, ...],
@@ -45,6 +48,9 @@ def command(
     in_process: bool,
     run_number: int,
     wait_min: float,
+    cluster: str | None,
+    expect: str | None,
+    submission: str,
 ) -> int:
     r"""Train everything that SPEC asks for, record it in MLflow, and compare it.
 
@@ -57,20 +63,19 @@ def command(
     Examples:
       orchestrator run experiments/digits-label-smoothing.yaml
       orchestrator run experiments/digits-label-smoothing.yaml search.seeds=10
-      orchestrator run experiments/digits-label-smoothing.yaml loss.label_smoothing=0.1
-      orchestrator run experiments/digits-label-smoothing.yaml --in-process --run 3
+      orchestrator run experiments/digits-label-smoothing.yaml --cluster cluster.yaml
     """
-    if as_json and not dry_run:
-        raise click.UsageError("--json goes with --dry-run")
-    if run_number != 1 and not in_process:
-        raise click.UsageError("--run goes with --in-process")
-    if dry_run and in_process:
-        raise click.UsageError("--in-process trains; it does not go with --dry-run")
+    options.refuse(as_json and not dry_run, "--json goes with --dry-run")
+    options.refuse(run_number != 1 and not in_process, "--run goes with --in-process")
+    here = "--in-process trains here; it does not go with --dry-run or --cluster"
+    options.refuse(in_process and bool(dry_run or cluster), here)
+    both = cluster is not None and expect is not None
+    options.refuse(both, "--cluster compares by itself; it does not go with --expect")
     limits = api.Limits(fast_dev_run=fast_dev_run, overfit_batches=overfit_batches)
-    if dry_run:
-        planned = api.preview(spec, overrides, limits=limits, fresh=fresh)
-        show_plan(*planned, as_json=as_json)
-        return 0
+    if cluster is not None:
+        flags = {"--fresh": fresh, "--dry-run": dry_run, "--json": as_json}
+        given = options.word_options(flags, limits, wait_min=wait_min)
+        return run_on_cluster(cluster, spec, [*overrides, *given])
     asked = api.RunOptions(
         limits=limits,
         in_process=in_process,
@@ -78,6 +83,20 @@ def command(
         fresh=fresh,
         wait_min=wait_min,
     )
-    with closing(Screen()) as screen, stopped_by_signals(screen.word_going_on):
+    with closing(Screen()) as screen, leaving_word(submission, screen.find_folder) as word:
+        show_or_check_digest(spec, expect)
+        if dry_run:
+            planned = api.preview(spec, overrides, limits=limits, fresh=fresh)
+            show_plan(*planned, as_json=as_json)
+        else:
+            word.status = _train(spec, overrides, asked, screen)
+    return word.shown
+
+
+def _train(spec: str, overrides: tuple[str, ...], asked: api.RunOptions, screen: Screen) -> int:
+    with (
+        stopped_by_signals(screen.word_going_on),
+        outlives_its_connection(),
+    ):
         record = api.run(spec, overrides, options=asked, watch=screen)
     return exit_status(record)

@@ -1,5 +1,6 @@
 """What `run` shows: the plan, one live view, the answer; plain lines without a terminal."""
 
+import errno
 import os
 import shlex
 import sys
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 
 from orchestrator.cli.answer import show_answer, terminal_width
+from orchestrator.cli.hangup import is_on_terminal, write_to
 from orchestrator.cli.program import word_command
 from orchestrator.cli.progress import ProgressView, plain_lines
 from orchestrator.comparison.summary import SearchSummary
@@ -35,10 +37,16 @@ def _unread_if_closed() -> Iterator[None]:
         yield
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # The terminal went with its connection, and the next call notices it.
+        if error.errno != errno.EIO:
+            raise
 
 
 SOME_FAILED: Final = 5
 _TELL_EVERY_S: Final = 60.0
+OUTPUT: Final = "output.txt"
+"""File in a search's folder: what would have been shown, had the connection not dropped."""
 
 
 def exit_status(record: SearchRecord) -> int:
@@ -64,6 +72,7 @@ class Screen(Watch):
         self._view = ProgressView()
         self._printed = 0
         self._plan: SearchPlan | None = None
+        self._on_terminal = is_on_terminal()
         self._began = time.monotonic()
         self._told = -_TELL_EVERY_S
         """When it was said last what is waited for."""
@@ -86,6 +95,7 @@ class Screen(Watch):
     def progressed(self, history: SearchHistory) -> None:
         """Bring the live view up to date, or print a line for every run that has ended."""
         self._view.history = history
+        self._notice_hangup()
         if self._live is None:
             lines = plain_lines(history)
             for line in lines[self._printed :]:
@@ -96,6 +106,7 @@ class Screen(Watch):
     @_unread_if_closed()
     def lost(self, cause: str) -> None:
         """Print why Ray is started again."""
+        self._notice_hangup()
         self._console.print(f"{cause}; starting its lanes again", highlight=False, markup=False)
 
     @_unread_if_closed()
@@ -113,6 +124,7 @@ class Screen(Watch):
     @_unread_if_closed()
     def answered(self, record: SearchRecord, summary: SearchSummary) -> None:
         """Print the table, the sentence, the curve and what failed."""
+        self._notice_hangup()
         self.close()
         click.echo()
         show_answer(summary)
@@ -131,6 +143,7 @@ class Screen(Watch):
     @_unread_if_closed()
     def ended(self, record: SearchRecord, *, kept: bool, mlflow_error: str) -> None:
         """Print where everything is."""
+        self._notice_hangup()
         self.close()
         if not kept:
             click.echo("a quick try: nothing was recorded")
@@ -161,11 +174,22 @@ class Screen(Watch):
         label, where = f"{plan.name}#{plan.number}", _word_storage(plan.folder)
         return f"{word_command()} resume {label}{where}"
 
+    def find_folder(self) -> Path | None:
+        """The search's folder; None while there is none."""
+        return None if self._plan is None else self._plan.folder
+
     def close(self) -> None:
         """Give the terminal back."""
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+    def _notice_hangup(self) -> None:
+        """Once there is no terminal any more, write plain lines into the search's folder."""
+        if self._on_terminal and self._plan is not None and not is_on_terminal():
+            self._on_terminal = False
+            write_to(self._plan.folder / OUTPUT)
+            self.close()
 
 
 def _word_storage(search: Path) -> str:

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -154,18 +154,21 @@ def _join(address: str) -> None:
     package = Path(__file__).parents[1]
     try:
         _check_address(address)
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            # Workers run the code of this process, not what happens to be installed there.
-            runtime_env={"py_modules": [str(package)]},
-        )
+        # Workers run the code of this process, not what happens to be installed there; nor what
+        # lies there in a folder called like our current one, which Ray would let them look into
+        # first.
+        with chdir("/"):
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"py_modules": [str(package)]},
+            )
     # RuntimeError: another version of Ray or Python there; RayError: a wrong token.
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise InfeasibleError(
             f"{ADDRESS_VARIABLE}: no Ray answers at {address} "
-            f"({str(error).splitlines()[0]}); unset it to start Ray on this machine"
+            f"({str(error).splitlines()[0]}); `{ADDRESS_VARIABLE}=` starts one on this machine"
         ) from error
 
 

@@ -59,13 +59,15 @@ def find_here() -> tuple[Device, ...]:
 
 
 def _find(present: Sequence[Device], entry: str) -> Device | None:
+    """The GPU that an entry of the variable means; None where it means none, or several."""
     if entry.startswith("MIG-"):
         return Device(index=entry, uuid=entry)
-    for device in present:
-        begins = entry.startswith("GPU-") and device.uuid.startswith(entry)
-        if begins or entry == device.index:
-            return device
-    return None
+    found = [
+        device
+        for device in present
+        if entry == device.index or (entry.startswith("GPU-") and device.uuid.startswith(entry))
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def read_tokens(

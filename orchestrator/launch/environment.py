@@ -38,12 +38,25 @@ _LOCAL_SETTINGS: Final = {
 }
 
 
+ADDRESS: Final = "RAY_ADDRESS"
 _TOKEN: Final = Path("~/.ray/auth_token")
+_HEAD: Final = Path("~/ray_bootstrap_config.yaml")
+"""What `ray up` leaves on a cluster's head."""
+
+
+def is_head() -> bool:
+    """Whether this machine is the head of a cluster that `ray up` has made."""
+    return _HEAD.expanduser().is_file()
 
 
 def prepare_environment() -> None:
-    """Set what is not set; the user's own choice stays."""
-    here = _joining() if os.environ.get("RAY_ADDRESS") else _LOCAL_SETTINGS
+    """Set what is not set; the user's own choice stays.
+
+    The head of a cluster joins its Ray: it is no place to train on by itself.
+    """
+    if is_head():
+        os.environ.setdefault(ADDRESS, "auto")
+    here = _joining() if os.environ.get(ADDRESS) else _LOCAL_SETTINGS
     for name, value in {**_SETTINGS, **WORKER_SETTINGS, **here}.items():
         os.environ.setdefault(name, value)
 

@@ -10,50 +10,20 @@ labels `gpu_0=GPU-...` and `gpu_1=GPU-...`. A node without a GPU declares none.
 """
 
 import json
-import os
-import re
-import shutil
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
-_LINE: Final = re.compile(r"^GPU (\d+): .*\(UUID: (\S+)\)", re.MULTILINE)
-
-
-def list_gpus() -> dict[int, str]:
-    """Index of each GPU that Ray may use here, as nvidia-smi counts, to its UUID."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return {}
-    listing = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
-    present = {int(index): uuid for index, uuid in _LINE.findall(listing.stdout)}
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return present if visible is None else _choose(present, visible.split(","))
-
-
-def _choose(present: Mapping[int, str], named: Sequence[str]) -> dict[int, str]:
-    """Those that CUDA would see: what follows an entry that names none of them is hidden."""
-    chosen = {}
-    for entry in map(str.strip, named):
-        found = [
-            index
-            for index, uuid in present.items()
-            if entry == str(index) or (entry.startswith("GPU-") and uuid.startswith(entry))
-        ]
-        if len(found) != 1:
-            break
-        chosen[found[0]] = present[found[0]]
-    return chosen
+from orchestrator.launch.devices import find_here, token
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print the tokens as `ray start` reads resources, or under `--labels` the labels."""
-    gpus = list_gpus()
+    # Parts of a GPU have no number.
+    gpus = [device for device in find_here() if device.index.isdecimal()]
     if "--labels" in arguments:
-        text = ",".join(f"gpu_{index}={uuid}" for index, uuid in gpus.items())
+        text = ",".join(f"{token(device.index)}={device.uuid}" for device in gpus)
     else:
-        text = json.dumps({f"gpu_{index}": 1 for index in gpus})
+        text = json.dumps({token(device.index): 1 for device in gpus})
     sys.stdout.write(f"{text}\n")
 
 

@@ -168,6 +168,15 @@ def test_a_run_number_outside_the_plan_exits_2(
         (["run", "small.yaml", "--json"], "--json goes with --dry-run"),
         (["run", "small.yaml", "--run", "2"], "--run goes with --in-process"),
         (["run", "small.yaml", "--dry-run", "--in-process"], "it does not go with --dry-run"),
+        (
+            ["run", "small.yaml", "--in-process", "--cluster", "x.yaml"],
+            "--dry-run or --cluster",
+        ),
+        (
+            ["run", "small.yaml", "--cluster", "x.yaml", "--expect", "1"],
+            "--cluster compares by",
+        ),
+        (["run", "small.yaml", "--cluster", "x.yaml"], "x.yaml: no such file"),
         (["train", "small.yaml"], "No such command 'train'. There are init, "),
         (["evalute", "small.yaml"], "No such command 'evalute'. Did you mean 'evaluate'?"),
     ],
@@ -239,10 +248,14 @@ def test_every_command_teaches_by_example(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["validate", str(ROOT / "experiments/digits-label-smoothing.yaml")]],
+    [
+        ["--help"],
+        ["validate", str(ROOT / "experiments/digits-label-smoothing.yaml")],
+        ["digest", str(ROOT / "experiments/own-model.yaml")],
+    ],
 )
 def test_commands_that_only_read_text_load_nothing_heavy(arguments: list[str]) -> None:
-    """`--help` and `validate` answer without torch, Ray or MLflow."""
+    """`--help`, `validate` and `digest` answer without torch, Ray or MLflow."""
     code = (
         "import sys; from orchestrator.cli.main import run_command_line; "
         f"assert run_command_line({arguments!r}) == 0; "

@@ -1,0 +1,1 @@
+"""DOOR: an experiment on a cluster that `ray up` has made."""
