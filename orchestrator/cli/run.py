@@ -1,6 +1,8 @@
 """`orchestrator run`: train, record, compare."""
 
+from collections.abc import Mapping
 from contextlib import closing
+from typing import Any
 
 import click
 
@@ -65,12 +67,7 @@ def command(
       orchestrator run experiments/digits-label-smoothing.yaml search.seeds=10
       orchestrator run experiments/digits-label-smoothing.yaml --cluster cluster.yaml
     """
-    options.refuse(as_json and not dry_run, "--json goes with --dry-run")
-    options.refuse(run_number != 1 and not in_process, "--run goes with --in-process")
-    here = "--in-process trains here; it does not go with --dry-run or --cluster"
-    options.refuse(in_process and bool(dry_run or cluster), here)
-    both = cluster is not None and expect is not None
-    options.refuse(both, "--cluster compares by itself; it does not go with --expect")
+    _refuse_contradictions(click.get_current_context().params)
     limits = api.Limits(fast_dev_run=fast_dev_run, overfit_batches=overfit_batches)
     if cluster is not None:
         flags = {"--fresh": fresh, "--dry-run": dry_run, "--json": as_json}
@@ -91,6 +88,22 @@ def command(
         else:
             word.status = _train(spec, overrides, asked, screen)
     return word.shown
+
+
+def _refuse_contradictions(given: Mapping[str, Any]) -> None:
+    """Refuse options that do not go together.
+
+    Args:
+        given: The command's parameters by name.
+    """
+    in_process, dry_run, cluster = (given[key] for key in ("in_process", "dry_run", "cluster"))
+    options.refuse(given["as_json"] and not dry_run, "--json goes with --dry-run")
+    alone = given["run_number"] != 1 and not in_process
+    options.refuse(alone, "--run goes with --in-process")
+    here = "--in-process trains here; it does not go with --dry-run or --cluster"
+    options.refuse(in_process and bool(dry_run or cluster), here)
+    both = cluster is not None and given["expect"] is not None
+    options.refuse(both, "--cluster compares by itself; it does not go with --expect")
 
 
 def _train(spec: str, overrides: tuple[str, ...], asked: api.RunOptions, screen: Screen) -> int:
