@@ -81,4 +81,8 @@ def leaving_word(submission: str, find_folder: Callable[[], Path | None]) -> Ite
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         ending.status = INTERRUPTED
+    except Exception:
+        # A mistake of ours: its traceback is shown, and the connection is not to blame.
+        leave_word(submission, 1, find_folder())
+        raise
     leave_word(submission, ending.status, find_folder())
