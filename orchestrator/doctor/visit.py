@@ -87,8 +87,14 @@ def _examine_all(
         if answer is None:
             silent.append(node)
         else:
-            reports[node.name] = {**answer, "skew_s": _measure_skew(node)}
+            reports[_name(node, cluster)] = {**answer, "skew_s": _measure_skew(node)}
     return reports, silent
+
+
+def _name(node: Node, cluster: Cluster) -> str:
+    """By which a node is told from all others."""
+    alike = [other for other in cluster.nodes if other.name == node.name]
+    return node.name if len(alike) == 1 else f"{node.name} ({node.address}, {node.node_id[:6]})"
 
 
 def _measure_skew(node: Node) -> float:
@@ -136,7 +142,8 @@ def _judge_data(spec: ExperimentSpec, cluster: Cluster) -> Sequence[Finding]:
     answers: dict[str, tuple[str, str] | None] = {HERE: examine_data(spec.text)}
     if cluster.address:
         told = ask_every_node(cluster.nodes, examine_data, spec.text)
-        answers |= {node.name: one for node, one in zip(cluster.nodes, told, strict=True)}
+        pairs = zip(cluster.nodes, told, strict=True)
+        answers |= {_name(node, cluster): answer for node, answer in pairs}
     ours, wrong = answers[HERE], []
     for name, answer in answers.items():
         held, error = answer or ("", "it does not answer")
