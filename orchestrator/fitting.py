@@ -33,16 +33,19 @@ def settle(
     """Let an autoscaler add what a plan needs, and place the plan on what is there then.
 
     Raises:
-        InfeasibleError: There is no room for a single lane after all.
+        InfeasibleError: There is no room for a single lane after all, or a new node does not
+            see the storage.
     """
     if not cluster.growth:
         return cluster, plan
     from orchestrator.launch.cluster import look
     from orchestrator.launch.devices import Patience
+    from orchestrator.launch.everywhere import refuse_unshared
     from orchestrator.launch.growth import GROWTH_S, make_room
 
     patience = Patience(seconds=max(GROWTH_S, 60 * wait_min), told=watch.waiting)
     make_room(plan.lanes, patience)
     cluster = look()
     lanes = place_lanes(cluster, plan.lanes, most=plan.lanes.lanes)
+    refuse_unshared(cluster, lanes, plan.folder.parents[1])
     return cluster, replace(plan, lanes=lanes)
