@@ -16,8 +16,6 @@ _SETTINGS: Final = {
     "RAY_TRAIN_COLLECTIVE_WARN_INTERVAL_S": "3600",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # A thread of a Ray that has ended, Tune's for one, must not start another by itself.
-    "RAY_ENABLE_AUTO_CONNECT": "0",
     # A loaded machine starts slowly; Ray's default gives up after 30 s.
     "RAY_raylet_start_wait_time_s": "180",
     "RAY_DEDUP_LOGS": "0",

@@ -1,6 +1,5 @@
-"""What the driver knows of a broker and of a Ray that have gone."""
+"""What the driver knows of a broker that has gone."""
 
-import os
 import subprocess
 import sys
 
@@ -17,23 +16,3 @@ def test_a_broker_whose_process_is_gone_has_died() -> None:
         process.kill()
 
     assert (unknown, alive, broker.has_died()) == (False, True, True)
-
-
-def test_no_thread_starts_a_ray_by_itself() -> None:
-    """Where a Ray has ended, a thread that still speaks to it gets an error, not a new one."""
-    program = (
-        "from orchestrator.launch.environment import prepare_environment; "
-        "prepare_environment(); import ray; ray.put(1)"
-    )
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ENABLE_AUTO_CONNECT"}
-
-    said = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert said.returncode == 1
-    assert "Ray has not been started yet" in said.stderr
