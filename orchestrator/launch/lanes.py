@@ -6,12 +6,14 @@ its own, whose process group Ray Train sets up once. Jobs restart without limit:
 tried again is the broker's decision.
 """
 
+import os
+import signal
 import threading
 import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import ray
 
@@ -19,6 +21,9 @@ from orchestrator.launch.broker import Broker
 from orchestrator.launch.failures import first_line
 from orchestrator.launch.jobs import BROKER_NAMESPACE, build_job, divide_into_jobs
 from orchestrator.planning.placement import LanePlan
+
+_KILLED_S: Final = 15.0
+"""How long the end of a job's controller may take to be noticed."""
 
 
 def start_broker(folder: Path, plan: LanePlan) -> "BrokerHandle":
@@ -107,14 +112,21 @@ class Lanes:
             self._threads.append(thread)
 
     def join(self, timeout_s: float) -> None:
-        """Wait until the jobs have ended, all of them for this long at most.
+        """Wait until the jobs have ended; end those that do not in this time.
 
-        What they end of afterwards is nobody's concern: their Ray has gone.
+        A thread that still waits for a job while its Ray ends can take this process with it.
         """
         self._left = True
+        if not self._wait(timeout_s):
+            _kill_controllers()
+            self._wait(_KILLED_S)
+
+    def _wait(self, timeout_s: float) -> bool:
+        """Whether all jobs have ended, or do so in this time."""
         deadline = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _run_job(self, job: Any, lanes: list[str]) -> None:  # noqa: ANN401
         try:
@@ -128,3 +140,15 @@ class Lanes:
                 self.lost = cause
             else:
                 self._broker.actor.leave.remote(lanes, cause)
+
+
+def _kill_controllers() -> None:
+    """End the controllers of this driver's jobs, which Ray Train places on this machine.
+
+    It keeps their handles to itself; Ray's table of actors knows their processes.
+    """
+    job = ray.get_runtime_context().get_job_id()
+    for actor in ray._private.state.actors(job_id=ray.JobID.from_hex(job)).values():
+        if actor["ActorClassName"] == "TrainController" and actor["State"] == "ALIVE":
+            with suppress(ProcessLookupError):
+                os.kill(actor["Pid"], signal.SIGKILL)
