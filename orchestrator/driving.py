@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from orchestrator.errors import InfeasibleError, LostNodeError, LostRayError
 from orchestrator.planning.cluster import Cluster
@@ -22,9 +22,6 @@ from orchestrator.tracking.record import SearchRecord
 from orchestrator.tracking.replay_thread import ReplayThread
 from orchestrator.tracking.writing import writing
 from orchestrator.watch import Watch
-
-if TYPE_CHECKING:
-    pass
 
 _ENDED: Final = ("finished", "failed")
 """Status of a run that needs no lane any more."""

@@ -95,7 +95,9 @@ class Execution:
         # Refused before a number is taken and a folder is made.
         plan = self._decide(cluster)
         network = self._preview(plan)
-        refuse_cluster(plan, cluster, wait_min=self._options.wait_min)
+        here = self._options.in_process
+        if not here:
+            refuse_cluster(plan, cluster, wait_min=self._options.wait_min)
         if keep:
             check_store(plan.store_uri)
         if not plan.continues:
@@ -111,7 +113,9 @@ class Execution:
             if is_answered(plan):
                 return show_record(plan, self._watch, network)
             self._watch.planned(plan, network)
-            cluster, plan = settle(plan, cluster, self._watch, wait_min=self._options.wait_min)
+            if not here:
+                wait_min = self._options.wait_min
+                cluster, plan = settle(plan, cluster, self._watch, wait_min=wait_min)
             with writing(plan.folder / SOURCES):
                 copy_sources(self._around.sources, plan.folder / SOURCES)
             folder = self._source_folder()
@@ -119,7 +123,7 @@ class Execution:
                 plan,
                 cluster,
                 self._watch,
-                here=self._options.in_process,
+                here=here,
                 wait_s=60 * self._options.wait_min,
                 facts=_describe_facts(folder, plan.folder),
             )

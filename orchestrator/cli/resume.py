@@ -6,6 +6,7 @@ import click
 
 from orchestrator import api
 from orchestrator.cli import options
+from orchestrator.cli.hangup import outlives_its_connection
 from orchestrator.cli.interrupt import stopped_by_signals
 from orchestrator.cli.screen import Screen, exit_status
 
@@ -25,6 +26,10 @@ def command(name: str, storage: str | None, wait_min: float) -> int:
     Example:
       orchestrator resume digits-label-smoothing
     """
-    with closing(Screen()) as screen, stopped_by_signals(screen.word_going_on):
+    with (
+        closing(Screen()) as screen,
+        stopped_by_signals(screen.word_going_on),
+        outlives_its_connection(),
+    ):
         record = api.resume(name, storage_path=storage, watch=screen, wait_min=wait_min)
     return exit_status(record)

@@ -102,6 +102,10 @@ def _refuse_contradictions(given: Mapping[str, Any]) -> None:
     options.refuse(alone, "--run goes with --in-process")
     here = "--in-process trains here; it does not go with --dry-run or --cluster"
     options.refuse(in_process and bool(dry_run or cluster), here)
+    idle = (
+        "--wait waits for other searches' GPUs; it does not go with --dry-run or --in-process"
+    )
+    options.refuse(bool(given["wait_min"] and (in_process or dry_run)), idle)
     both = cluster is not None and given["expect"] is not None
     options.refuse(both, "--cluster compares by itself; it does not go with --expect")
 

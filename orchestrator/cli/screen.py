@@ -112,6 +112,7 @@ class Screen(Watch):
     @_unread_if_closed()
     def waiting(self, what: str, left_s: float) -> None:
         """Count down in the live view, or print a line once a minute."""
+        self._notice_hangup()
         minutes, seconds = divmod(round(left_s), 60)
         text = f"{what or 'waiting for GPUs'}; giving up in {minutes}:{seconds:02d}"
         if self._live is not None:

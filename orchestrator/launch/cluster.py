@@ -14,12 +14,12 @@ from typing import Any
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.launch.devices import find_here, leave_visible, read_tokens
+from orchestrator.launch.environment import ADDRESS
 from orchestrator.launch.growth import find_growth
 from orchestrator.launch.processes import kill_naming
 from orchestrator.launch.temporary import make_temporary_folder
 from orchestrator.planning.cluster import Cluster, Node, word_count
 
-ADDRESS_VARIABLE = "RAY_ADDRESS"
 REHEARSAL_VARIABLE = "ORCHESTRATOR_DEVICE"
 """Set to `cpu`, what is planned for GPUs is computed on CPUs, to try its placement."""
 _KNOCK_S = 10.0
@@ -31,7 +31,7 @@ def look() -> Cluster:
     Raises:
         InfeasibleError: RAY_ADDRESS is set and no Ray answers there.
     """
-    address = os.environ.get(ADDRESS_VARIABLE, "")
+    address = os.environ.get(ADDRESS, "")
     rehearses = os.environ.get(REHEARSAL_VARIABLE, "") == "cpu"
     if not address:
         devices, lost = find_here(), ""
@@ -91,7 +91,7 @@ def running_ray(cluster: Cluster, *, devices: Sequence[str], logs: Path) -> Iter
     if ray.is_initialized():
         raise InfeasibleError(
             f"Ray runs in this process already; call ray.shutdown() first, or set "
-            f"{ADDRESS_VARIABLE} to join it"
+            f"{ADDRESS} to join it"
         )
     temporary = make_temporary_folder()
     try:
@@ -167,8 +167,8 @@ def _join(address: str) -> None:
     # RuntimeError: another version of Ray or Python there; RayError: a wrong token.
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise InfeasibleError(
-            f"{ADDRESS_VARIABLE}: no Ray answers at {address} "
-            f"({str(error).splitlines()[0]}); `{ADDRESS_VARIABLE}=` starts one on this machine"
+            f"{ADDRESS}: no Ray answers at {address} "
+            f"({str(error).splitlines()[0]}); `{ADDRESS}=` starts one on this machine"
         ) from error
 
 

@@ -38,13 +38,13 @@ _LOCAL_SETTINGS: Final = {
 
 ADDRESS: Final = "RAY_ADDRESS"
 _TOKEN: Final = Path("~/.ray/auth_token")
-_HEAD: Final = Path("~/ray_bootstrap_config.yaml")
-"""What `ray up` leaves on a cluster's head."""
+HEAD_FILE: Final = Path("~/ray_bootstrap_config.yaml")
+"""What `ray up` leaves on a cluster's head: the cluster's file."""
 
 
 def is_head() -> bool:
     """Whether this machine is the head of a cluster that `ray up` has made."""
-    return _HEAD.expanduser().is_file()
+    return HEAD_FILE.expanduser().is_file()
 
 
 def prepare_environment() -> None:

@@ -1,17 +1,15 @@
 """What an autoscaler may still add to a cluster, and how it is brought to do so."""
 
 import time
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from orchestrator.launch.devices import Patience
+from orchestrator.launch.environment import HEAD_FILE
 from orchestrator.planning.cluster import Device, Node, word_count
 from orchestrator.planning.placement import LanePlan
 
-_CONFIG: Final = Path("~/ray_bootstrap_config.yaml")
-"""What `ray up` leaves on the head of a cluster: the cluster's file."""
 GROWTH_S: Final = 900.0
 """How long a node may take until it has joined: a machine, its installation, its Ray."""
 _POLL_S: Final = 0.5
@@ -23,7 +21,7 @@ def find_growth(present: int) -> tuple[Node, ...]:
     Args:
         present: Nodes that are there, the head among them.
     """
-    path = _CONFIG.expanduser()
+    path = HEAD_FILE.expanduser()
     config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if config.get("provider", {}).get("type") in (None, "local"):
         # Machines that one has are not made.

@@ -176,6 +176,8 @@ def test_a_run_number_outside_the_plan_exits_2(
             ["run", "small.yaml", "--cluster", "x.yaml", "--expect", "1"],
             "--cluster compares by",
         ),
+        (["run", "small.yaml", "--wait", "1", "--dry-run"], "--wait waits for GPUs"),
+        (["run", "small.yaml", "--wait", "1", "--in-process"], "--wait waits for GPUs"),
         (["run", "small.yaml", "--cluster", "x.yaml"], "x.yaml: no such file"),
         (["train", "small.yaml"], "No such command 'train'. There are init, "),
         (["evalute", "small.yaml"], "No such command 'evalute'. Did you mean 'evaluate'?"),

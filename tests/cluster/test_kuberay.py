@@ -73,7 +73,7 @@ def test_the_published_definition_accepts_it() -> None:
         if kind["name"] == "v1"
     ]
 
-    Draft202012Validator(_closed(schema)).validate(read()[1])
+    assert list(Draft202012Validator(_closed(schema)).iter_errors(read()[1])) == []
 
 
 def _closed(schema: Any) -> Any:

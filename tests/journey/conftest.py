@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,26 +86,40 @@ def start(environment: dict[str, str], tmp_path: Path) -> Start:
     return call
 
 
-@pytest.fixture(scope="session")
-def running_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Ray that runs on, whoever joins it."""
-    # Short: Unix sockets live below it.
-    folder = tmp_path_factory.getbasetemp() / "r"
+@contextmanager
+def running(
+    program: str, *arguments: str, **variables: str
+) -> Iterator["subprocess.Popen[str]"]:
+    """A program that starts a Ray of its own, whose end is the end of its standard input."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "CUDA_"))}
     process = subprocess.Popen(
-        [sys.executable, "-c", RAY, str(folder)],
+        [sys.executable, "-c", program, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
+        env={**kept, **variables},
     )
-    assert process.stdout is not None
     assert process.stdin is not None
-    address = process.stdout.readline().strip()
-    assert address
-    yield address
+    yield process
     process.stdin.close()
     process.wait(60)
+
+
+def answer_of(process: "subprocess.Popen[str]") -> str:
+    """The next line that a program says."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+@pytest.fixture(scope="session")
+def running_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Ray that runs on, whoever joins it."""
+    # Short: Unix sockets live below it.
+    with running(RAY, str(tmp_path_factory.getbasetemp() / "r")) as process:
+        address = answer_of(process)
+        assert address
+        yield address
 
 
 @pytest.fixture

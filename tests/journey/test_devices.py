@@ -13,7 +13,15 @@ from typing import Any
 
 import pytest
 
-from tests.journey.conftest import Orchestrate, Start, digests, wait_for, wait_for_text
+from tests.journey.conftest import (
+    Orchestrate,
+    Start,
+    answer_of,
+    digests,
+    running,
+    wait_for,
+    wait_for_text,
+)
 
 SPEC = """\
 name: pins
@@ -74,23 +82,8 @@ def environment(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
 def declared_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Ray that runs on, whose node declares four GPUs one by one."""
     folder = tmp_path_factory.getbasetemp() / "d"
-    hidden = ("RAY_", "CUDA_VISIBLE")
-    process = subprocess.Popen(
-        [sys.executable, "-c", RAY, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={
-            **{k: v for k, v in os.environ.items() if not k.startswith(hidden)},
-            "CUDA_VISIBLE_DEVICES": "0,1,2,3",
-        },
-    )
-    assert process.stdout is not None
-    assert process.stdin is not None
-    yield process.stdout.readline().strip()
-    process.stdin.close()
-    process.wait(60)
+    with running(RAY, str(folder), CUDA_VISIBLE_DEVICES="0,1,2,3") as process:
+        yield answer_of(process)
 
 
 def seen(storage: Path, search: str) -> dict[str, list[str]]:
@@ -166,31 +159,16 @@ def test_searches_of_a_running_ray_do_not_share_a_gpu(
 @pytest.fixture
 def three_nodes() -> "Iterator[subprocess.Popen[str]]":
     """A Ray of a head and two nodes of two GPUs each; takes `kill a` and `add c`."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", NODES],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={
-            **{k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "CUDA_"))},
-            "RAY_AUTH_MODE": "disabled",
-        },
-    )
-    assert process.stdin is not None
-    yield process
-    process.stdin.close()
-    process.wait(60)
+    with running(NODES, RAY_AUTH_MODE="disabled") as process:
+        yield process
 
 
 def ask(process: "subprocess.Popen[str]", text: str) -> str:
     """Tell the program something; the line that it answers with."""
     assert process.stdin is not None
-    assert process.stdout is not None
-    if text:
-        process.stdin.write(f"{text}\n")
-        process.stdin.flush()
-    return process.stdout.readline().strip()
+    process.stdin.write(f"{text}\n")
+    process.stdin.flush()
+    return answer_of(process)
 
 
 @pytest.mark.slow
@@ -204,7 +182,7 @@ def test_a_node_that_is_lost_costs_no_number(
 
     The weights are those of an undisturbed run on a Ray of our own.
     """
-    joined = {"RAY_ADDRESS": ask(three_nodes, ""), "RAY_AUTH_MODE": "disabled"}
+    joined = {"RAY_ADDRESS": answer_of(three_nodes), "RAY_AUTH_MODE": "disabled"}
     pins = "resources={num_workers: 2, visible_devices: {box=a: [1], box=b: [0]}}"
     free = "resources={num_workers: 2, placement: spread, gpus_per_worker: 1}"
     shown = orchestrate("plan", "pins.yaml", pins, **joined)
