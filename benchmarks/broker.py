@@ -30,7 +30,8 @@ from ray import tune  # noqa: E402
 from orchestrator.launch.lanes import start_broker  # noqa: E402
 from orchestrator.planning.cluster import Cluster, Device, Node  # noqa: E402
 from orchestrator.planning.facts import Inputs, known_facts  # noqa: E402
-from orchestrator.planning.placement import LaneRequest, place_lanes  # noqa: E402
+from orchestrator.planning.lanes import LaneRequest  # noqa: E402
+from orchestrator.planning.placement import place_lanes  # noqa: E402
 from orchestrator.planning.resolve import resolve_search  # noqa: E402
 from orchestrator.planning.search_plan import SearchPlan  # noqa: E402
 from orchestrator.specs.load import load_spec  # noqa: E402

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
-from orchestrator.errors import InfeasibleError, LostNodeError, LostRayError
+from orchestrator.errors import InfeasibleError, LostRayError, MachinesChangedError
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.search_plan import RERUN, SearchPlan
 from orchestrator.tracking import journal
@@ -105,7 +105,7 @@ class Drive:
                     return self._answer(keep=keep)
             except LostRayError as error:
                 # Machines come and go; a Ray that dies again and again is given up.
-                deaths += not isinstance(error, LostNodeError)
+                deaths += not isinstance(error, MachinesChangedError)
                 if deaths == _STARTS:
                     raise
                 self._tick()

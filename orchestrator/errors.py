@@ -74,8 +74,8 @@ class LostRayError(TrainingError):
     """Ray, or a process of ours that it held, died under a search."""
 
 
-class LostNodeError(LostRayError):
-    """A machine on which a search trains is gone."""
+class MachinesChangedError(LostRayError):
+    """A machine on which a search trains is gone, or one that it lacked has come."""
 
 
 class NonFiniteLossError(TrainingError):

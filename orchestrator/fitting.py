@@ -46,6 +46,6 @@ def settle(
     patience = Patience(seconds=max(GROWTH_S, 60 * wait_min), told=watch.waiting)
     make_room(plan.lanes, patience)
     cluster = look()
-    lanes = place_lanes(cluster, plan.lanes, most=plan.lanes.lanes)
+    lanes = place_lanes(cluster, plan.lanes.request, most=plan.lanes.lanes)
     refuse_unshared(cluster, lanes, plan.folder.parents[1])
     return cluster, replace(plan, lanes=lanes)

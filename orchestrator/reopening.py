@@ -10,7 +10,8 @@ from pathlib import Path
 from orchestrator.errors import RecordError
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.fingerprint import environment_of, fingerprint_run
-from orchestrator.planning.placement import LanePlan, place_lanes
+from orchestrator.planning.lanes import LanePlan
+from orchestrator.planning.placement import place_lanes
 from orchestrator.planning.resolve import SOURCES, default_store, describe_cluster
 from orchestrator.planning.run_plan import RunPlan
 from orchestrator.planning.search_plan import RERUN, SearchPlan
@@ -203,4 +204,4 @@ def plan_again(run: RunPlan, search: Path, cluster: Cluster, *, storage: Path) -
 def _place_again(plan: SearchPlan, cluster: Cluster, *, runs: int) -> LanePlan:
     """Lanes of the recorded kind, on the machines that there are now."""
     most = max(1, min(runs, plan.max_concurrent or runs))
-    return place_lanes(cluster, plan.lanes, most=most)
+    return place_lanes(cluster, plan.lanes.request, most=most)

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.planning.names import name_setting, word_setting
-from orchestrator.tracking.history import RunState, SearchHistory
+from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.run_state import RunState
 
 _ENDED = ("finished", "failed", "stopped")
 _BAR = 24

@@ -4,12 +4,14 @@ Nothing is called better without an interval that leaves zero out, and a search 
 nothing says how many seeds a smaller difference would take.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from math import floor, log10
 
 from orchestrator.comparison.outcome import SearchSummary, SettingSummary
 from orchestrator.comparison.scale import Scale, scale_of
 from orchestrator.comparison.simultaneous import detectable_difference, seeds_needed
-from orchestrator.tracking.record import SearchRecord
+from orchestrator.tracking.record import RunRecord, SearchRecord
 
 _MOST_NOTES = 3
 """Settings without all seeds that get a line each."""
@@ -131,6 +133,7 @@ def list_notes(summary: SearchSummary, *, record: SearchRecord) -> tuple[str, ..
         total = len(record.settings) * len(record.seeds)
         notes.append(f"the search {state[record.status]}: {done} of {total} runs have a result")
     notes.extend(_list_missing([row for row in summary.rows if not row.is_complete]))
+    notes.extend(_list_elastic(record.runs))
     if len(record.seeds) == 1:
         notes.append("1 seed: no interval; use search.seeds: 5")
     if record.select == "best":
@@ -139,6 +142,16 @@ def list_notes(summary: SearchSummary, *, record: SearchRecord) -> tuple[str, ..
             "the values are optimistic"
         )
     return tuple(notes)
+
+
+def _list_elastic(runs: Sequence[RunRecord]) -> list[str]:
+    """A note where results depend on which machines were lost, and when."""
+    counts = Counter(run.fewer_workers for run in runs if run.fewer_workers)
+    return [
+        f"{count} of {len(runs)} runs trained with {workers} for a part, as a machine was "
+        "missing: their numbers do not come out again to the bit"
+        for workers, count in counts.items()
+    ]
 
 
 def _list_missing(rows: list[SettingSummary]) -> list[str]:

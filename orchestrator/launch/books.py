@@ -137,6 +137,12 @@ class LaneBook:
     """Rank to the ending that its exception would be, in the order in which they raised."""
     deaths: int = 0
     """Deaths before the lane had taken a run."""
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    """Ray's name of each node that its ranks are on to that of the machine."""
+    leaving: str = ""
+    """Why it shall take nothing more, and bring back what it trains; empty while it may."""
+    cause: str = ""
+    """Of the death of a rank, until it is known what it was; empty while all live."""
     served: list[str] = field(default_factory=list)
     """Assignments of this generation, in order: every rank asks for the n-th itself, so that no
     rank waits inside a collective while there is nothing to do."""

@@ -58,6 +58,31 @@ class Broker:
         async with self._changed:
             await self._changed.wait_for(lambda: self._ledger.has_trained)
 
+    async def list_nodes(self) -> dict[str, str]:
+        """Ray's name of each node that a lane's ranks are on to that of the machine."""
+        nodes = [lane.nodes for lane in self._ledger.lanes.values()]
+        return {key: name for lane in nodes for key, name in lane.items()}
+
+    async def pause(self, lost: Sequence[str]) -> None:
+        """Let every lane write a checkpoint and stop; return once all have that still can.
+
+        Args:
+            lost: Ray's names of the nodes that are gone: what was trained there is preempted.
+        """
+        ledger, gone = self._ledger, set(lost)
+        dead = {lane for lane, here in ledger.lanes.items() if gone & here.nodes.keys()}
+        for lane in ledger.lanes:
+            ledger.dismiss(lane, "the lanes are placed anew")
+        for lane in dead:
+            ledger.note_preemption(lane, "its machine is gone")
+        await self._notify()
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: all(
+                    lane in dead or here.current is None for lane, here in ledger.lanes.items()
+                )
+            )
+
     async def stop(self) -> None:
         """Let nothing new begin and ask what is running to stop at its next step or epoch."""
         self._ledger.stop(at_once=False)
@@ -95,7 +120,7 @@ class Broker:
                     return None
                 if index < len(here.served):
                     return here.served[index]
-                if here.current is None and self._ledger.queue:
+                if here.current is None and self._ledger.queue and not here.leaving:
                     assignment = self._ledger.assign(lane)
                     self._changed.notify_all()
                     return assignment
@@ -111,9 +136,10 @@ class Broker:
             return "stop"
         is_first = not self._ledger.has_trained
         self._ledger.report(run_id, epoch, metrics)
-        if is_first or self._ledger.stopping:
+        shall_stop = self._shall_stop(lane, generation)
+        if is_first or shall_stop:
             await self._notify()
-        return "stop" if self._ledger.stopping else "continue"
+        return "stop" if shall_stop else "continue"
 
     async def note(
         self, lane: str, generation: str, run_id: str, note: Mapping[str, Any]
@@ -128,10 +154,18 @@ class Broker:
             self._ledger.end_attempt(run_id, ending)
             await self._notify()
 
-    async def wait_for_stop(self) -> None:
-        """Return once everything shall stop."""
+    async def wait_for_stop(self, lane: str, generation: str) -> None:
+        """Return once everything shall stop, or this generation of a lane."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._ledger.stopping)
+            await self._changed.wait_for(lambda: self._shall_stop(lane, generation))
+
+    async def warn(self, lane: str, generation: str, notice: str) -> None:
+        """A machine of this lane will be taken away: it writes a checkpoint and waits."""
+        here = self._ledger.lanes[lane]
+        if here.generation == generation and not here.leaving:
+            self._ledger.dismiss(lane, notice)
+            self._ledger.note_preemption(lane, notice)
+            await self._notify()
 
     async def note_exception(
         self, lane: str, generation: str, run_id: str, rank: int, ending: Ending
@@ -149,6 +183,11 @@ class Broker:
         """These lanes will not come back: others get their runs; without others all fail."""
         self._ledger.leave(lanes, cause)
         await self._notify()
+
+    def _shall_stop(self, lane: str, generation: str) -> bool:
+        here = self._ledger.lanes.get(lane)
+        is_stale = here is None or here.generation != generation
+        return self._ledger.stopping or is_stale or bool(here and here.leaving)
 
     async def _notify(self) -> None:
         async with self._changed:

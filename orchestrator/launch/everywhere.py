@@ -2,14 +2,14 @@
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.planning.cluster import Cluster, Node
-from orchestrator.planning.placement import LanePlan
+from orchestrator.planning.lanes import LanePlan
 
 _Answer = TypeVar("_Answer")
 _WATCH_EVERY_S: Final = 2.0
@@ -45,26 +45,29 @@ def ask_every_node(
 
 
 class NodeWatch:
-    """Tells when a node is gone on which a plan has placed workers.
+    """Tells when a node is gone on which workers train.
 
     Args:
-        lanes: The plan; where it names no node, Ray places its workers anew by itself.
+        lanes: Where the plan has placed them.
+        find_nodes: Ray's name of each node that they are on to that of the machine.
     """
 
-    def __init__(self, lanes: LanePlan) -> None:
-        self._names = {seat.node_id: seat.node for lane in lanes.seats for seat in lane}
-        self._names.pop("", None)
+    def __init__(self, lanes: LanePlan, find_nodes: Callable[[], Mapping[str, str]]) -> None:
+        self._seats = {seat.node_id: seat.node for lane in lanes.seats for seat in lane}
+        self._seats.pop("", None)
+        self._find_nodes = find_nodes
         self._asked = time.monotonic()
 
-    def find_lost(self) -> str:
-        """The name of a node that is gone; empty while all are there. Asks Ray now and then."""
-        if not self._names or time.monotonic() - self._asked < _WATCH_EVERY_S:
-            return ""
+    def find_lost(self) -> Mapping[str, str]:
+        """The nodes that are gone, as `find_nodes` has them; asks Ray now and then."""
+        if time.monotonic() - self._asked < _WATCH_EVERY_S:
+            return {}
         import ray
 
-        self._asked = time.monotonic()
+        names = {**self._seats, **self._find_nodes()}
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        return next((name for node, name in self._names.items() if node not in alive), "")
+        self._asked = time.monotonic()
+        return {node: name for node, name in names.items() if node not in alive}
 
 
 def find_blind_nodes(nodes: Sequence[Node], folder: Path) -> list[Node]:

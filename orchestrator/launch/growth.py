@@ -8,11 +8,15 @@ import yaml
 from orchestrator.launch.devices import Patience
 from orchestrator.launch.environment import HEAD_FILE
 from orchestrator.planning.cluster import Device, Node, word_count
-from orchestrator.planning.placement import LanePlan
+from orchestrator.planning.lanes import LanePlan
+from orchestrator.planning.placement import place_lanes
 
 GROWTH_S: Final = 900.0
 """How long a node may take until it has joined: a machine, its installation, its Ray."""
 _POLL_S: Final = 0.5
+_REGROW_EVERY_S: Final = 15.0
+"""From a placement to the next one with more workers, at least: each costs seconds."""
+_GLANCE_S: Final = 0.001
 
 
 def find_growth(present: int) -> tuple[Node, ...]:
@@ -59,12 +63,9 @@ def make_room(lanes: LanePlan, patience: Patience) -> None:
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    bundle = {"CPU": float(lanes.cpus_per_worker)}
-    if lanes.gpus_per_worker:
-        bundle["GPU"] = float(lanes.gpus_per_worker)
     workers = lanes.lanes * lanes.workers
     # A demand that ends with this process, however that ends.
-    group = placement_group([bundle] * workers, strategy=lanes.placement.upper())
+    group = placement_group([_bundle(lanes)] * workers, strategy=lanes.placement.upper())
     deadline = time.monotonic() + patience.seconds
     try:
         while not group.wait(_POLL_S) and (left_s := deadline - time.monotonic()) > 0:
@@ -73,3 +74,52 @@ def make_room(lanes: LanePlan, patience: Patience) -> None:
     finally:
         if ray.is_initialized():
             remove_placement_group(group)
+
+
+class Regrowth:
+    """Asks for a worker that elastic lanes lack, and tells when there is room for it.
+
+    Args:
+        lanes: As they are trained on now.
+    """
+
+    def __init__(self, lanes: LanePlan) -> None:
+        self._lanes = lanes
+        self._group: Any = None
+        self._next = time.monotonic() + _REGROW_EVERY_S
+
+    def find_room(self) -> str:
+        """How many workers a lane could have now, in words; empty while it cannot have more."""
+        if not self._lanes.missing or time.monotonic() < self._next:
+            return ""
+        from ray.util.placement_group import placement_group, remove_placement_group
+
+        from orchestrator.launch.cluster import look
+
+        if self._group is None:
+            # A demand, for which an autoscaler adds a machine; it ends with this process.
+            self._group = placement_group([_bundle(self._lanes)])
+        if not self._group.wait(_GLANCE_S):
+            return ""
+        remove_placement_group(self._group)
+        self._group, self._next = None, time.monotonic() + _REGROW_EVERY_S
+        wanted = self._lanes.request
+        grown = place_lanes(look(), wanted, most=self._lanes.lanes)
+        if grown.workers <= self._lanes.workers:
+            # What Ray has found is not what the plan may use.
+            return ""
+        return f"there is room for {grown.workers} of {wanted.workers} workers again"
+
+    def close(self) -> None:
+        """Ask no more."""
+        import ray
+        from ray.util.placement_group import remove_placement_group
+
+        if self._group is not None and ray.is_initialized():
+            remove_placement_group(self._group)
+
+
+def _bundle(lanes: LanePlan) -> dict[str, float]:
+    """What Ray reserves for one worker."""
+    bundle = {"CPU": float(lanes.cpus_per_worker)}
+    return bundle | ({"GPU": float(lanes.gpus_per_worker)} if lanes.gpus_per_worker else {})

@@ -8,7 +8,7 @@ import torch
 
 from orchestrator.launch.devices import pin
 from orchestrator.launch.failures import describe_failure
-from orchestrator.planning.placement import LanePlan
+from orchestrator.planning.lanes import LanePlan
 from orchestrator.planning.run_plan import Assignment, RunPlan
 from orchestrator.tracking import journal
 from orchestrator.training.context import (

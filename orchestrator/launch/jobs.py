@@ -11,7 +11,7 @@ from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, Us
 
 from orchestrator.launch.environment import WORKER_SETTINGS
 from orchestrator.launch.failures import last_line
-from orchestrator.planning.placement import LanePlan, Seat, group_by_node
+from orchestrator.planning.lanes import LanePlan, Seat, group_by_node
 
 BROKER_NAMESPACE = "orchestrator"
 

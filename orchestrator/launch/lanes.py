@@ -20,8 +20,9 @@ import ray
 from orchestrator.launch.broker import Broker
 from orchestrator.launch.failures import first_line
 from orchestrator.launch.jobs import BROKER_NAMESPACE, build_job, divide_into_jobs
-from orchestrator.planning.placement import LanePlan
+from orchestrator.planning.lanes import LanePlan
 
+_ANSWER_S: Final = 5.0
 _KILLED_S: Final = 15.0
 """How long the end of a job's controller may take to be noticed."""
 
@@ -65,6 +66,13 @@ class BrokerHandle:
     def ask(self, method: str, *arguments: Any, timeout_s: float | None = None) -> Any:  # noqa: ANN401
         """Call a method of the broker and wait for its answer."""
         return ray.get(getattr(self.actor, method).remote(*arguments), timeout=timeout_s)
+
+    def list_nodes(self) -> dict[str, str]:
+        """As the broker's own; empty where it does not answer."""
+        nodes: dict[str, str] = {}
+        with suppress(ray.exceptions.RayError):
+            nodes = self.ask("list_nodes", timeout_s=_ANSWER_S)
+        return nodes
 
     def kill(self) -> None:
         """End the broker; whoever waits for it is told at once."""
@@ -134,7 +142,9 @@ class Lanes:
         except Exception as error:  # noqa: BLE001  whatever ended the job, its runs must end
             if self._left:
                 return
-            cause = f"the Ray Train job ended: {first_line(error)}"
+            # What its controller has raised is told behind a line that says so.
+            told = getattr(error, "controller_failure", error)
+            cause = f"the Ray Train job ended: {first_line(told)}"
             if isinstance(error, ray.exceptions.RayActorError):
                 # Its controller was killed, and what it had reserved stays reserved.
                 self.lost = cause

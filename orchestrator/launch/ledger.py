@@ -64,7 +64,7 @@ class Ledger:
         """A lane's processes are up; what those before them were training waits again."""
         self._write(journal.LANE, lane=lane, facts=dict(facts))
         self._take_back(lane)
-        self.lanes[lane] = LaneBook(generation)
+        self.lanes[lane] = LaneBook(generation, nodes=facts.get("nodes", {}))
 
     def leave(self, lanes: Sequence[str], cause: str) -> None:
         """These lanes will not come back: others get their runs; without others all fail."""
@@ -104,7 +104,21 @@ class Ledger:
         last: Ending | None = ending
         if ending["status"] == OUT_OF_MEMORY:
             last = self._runs[run_id].end_of_memory(ending, stopping=self.stopping)
+        elif ending["status"] == "stopped" and not self.stopping:
+            # Its lane leaves; another goes on with it.
+            last = None
         self._end_or_requeue(run_id, last)
+
+    def dismiss(self, lane: str, why: str) -> None:
+        """Let a lane bring back what it trains, with a checkpoint, and take nothing more."""
+        self.lanes[lane].leaving = self.lanes[lane].leaving or why
+
+    def note_preemption(self, lane: str, why: str) -> None:
+        """What a lane trains has lost its machine, or is about to: no fault of its own."""
+        here = self.lanes[lane]
+        here.cause = ""
+        if here.current is not None:
+            self._write(journal.NOTE, run=here.current, note="preempted", why=why)
 
     def charge(self, lane: str, ranks: Sequence[int], cause: str) -> None:
         """These ranks of a lane are gone: its run is charged, or has failed if all had raised.
@@ -120,6 +134,7 @@ class Ledger:
             self.end_attempt(here.current, next(iter(here.raised.values())))
         else:
             self._runs[here.current].charges += 1
+            here.cause = cause
 
     def is_stale(self, lane: str, generation: str, run_id: str) -> bool:
         """Whether who speaks is not the one that trains a run now."""
@@ -130,6 +145,8 @@ class Ledger:
         """Queue again what a lane was training when it died, or give it up."""
         interrupted = self.lanes[lane].current
         if interrupted is not None and not self._runs[interrupted].ending.done():
+            if cause := self.lanes[lane].cause:
+                self._write(journal.NOTE, run=interrupted, note="died", why=cause)
             ending = self._runs[interrupted].end_of_death(stopping=self.stopping)
             self._end_or_requeue(interrupted, ending)
 

@@ -1,18 +1,46 @@
-"""Lanes placed anew after a loss, once the machines have room for them again."""
+"""Lanes placed anew when machines have gone or come."""
 
 import time
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.launch.cluster import look
 from orchestrator.launch.devices import Patience
-from orchestrator.launch.growth import make_room
+from orchestrator.launch.everywhere import NodeWatch
+from orchestrator.launch.growth import Regrowth, make_room
 from orchestrator.planning.cluster import Cluster
-from orchestrator.planning.placement import LanePlan, place_lanes
+from orchestrator.planning.lanes import LanePlan
+from orchestrator.planning.placement import place_lanes
 
 RETURN_S: Final = 900.0
 """How long a machine that is gone is waited for, or another in its place."""
 _LOOK_EVERY_S: Final = 2.0
+
+
+class MachineWatch:
+    """Tells when the machines under a search have changed, so that its lanes must move.
+
+    Args:
+        lanes: As they are trained on now.
+        find_nodes: As for `NodeWatch`.
+    """
+
+    def __init__(self, lanes: LanePlan, find_nodes: Callable[[], Mapping[str, str]]) -> None:
+        self.lost: Mapping[str, str] = {}
+        """Ray's name of each node that is gone to that of the machine."""
+        self._nodes = NodeWatch(lanes, find_nodes)
+        self._regrowth = Regrowth(lanes)
+
+    def find_change(self) -> str:
+        """What has changed, in words; empty while nothing has. Asks Ray now and then."""
+        self.lost = self._nodes.find_lost()
+        gone = " and ".join(self.lost.values())
+        return f"node {gone} is gone" if gone else self._regrowth.find_room()
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._regrowth.close()
 
 
 def place_anew(lanes: LanePlan, patience: Patience) -> tuple[Cluster, LanePlan]:
@@ -29,7 +57,7 @@ def place_anew(lanes: LanePlan, patience: Patience) -> tuple[Cluster, LanePlan]:
     while True:
         cluster = look()
         try:
-            return cluster, place_lanes(cluster, lanes, most=lanes.lanes)
+            return cluster, place_lanes(cluster, lanes.request, most=lanes.lanes)
         except InfeasibleError as error:
             left_s = deadline - time.monotonic()
             if left_s < 0:

@@ -21,7 +21,7 @@ from ray.util.placement_group import (
 from orchestrator.errors import InfeasibleError
 from orchestrator.launch.cluster import look
 from orchestrator.launch.devices import Patience, token
-from orchestrator.planning.placement import LanePlan
+from orchestrator.planning.lanes import LanePlan
 from orchestrator.planning.refusals import explain_held, find_held
 
 _PREFIX: Final = "orchestrator: "

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.errors import InfeasibleError, LostNodeError, LostRayError
+from orchestrator.errors import InfeasibleError, LostRayError, MachinesChangedError
 from orchestrator.launch.cluster import running_ray
 from orchestrator.launch.devices import Patience
-from orchestrator.launch.everywhere import NodeWatch
 from orchestrator.launch.failures import first_line
+from orchestrator.launch.relocation import MachineWatch
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.search_plan import SearchPlan
 
@@ -26,6 +26,8 @@ LOGS: Final = "logs"
 _TICK_S: Final = 0.1
 _GRACE_S: Final = 30.0
 """How long runs may take to write a checkpoint after Ctrl-C until they are left behind."""
+_PAUSE_S: Final = 120.0
+"""How long they may take to write one before lanes are placed anew."""
 _FAREWELL_S: Final = 3.0
 """How long lanes may take to go home."""
 _TUNE_S: Final = 120.0
@@ -44,10 +46,12 @@ class Launched:
     """Of the runs that need not be trained."""
     parts: Mapping[str, int]
     """Of a batch, of runs that were found to need several."""
-    nodes: NodeWatch
+    machines: MachineWatch | None
+    """Of a cluster; None where Ray is ours, on this machine."""
     _failures: list[BaseException] = field(default_factory=list)
     _stopping: bool = False
-    _lost_node: str = ""
+    _change: str = ""
+    """Why the lanes must be placed anew; empty while they stand well."""
     _is_settled: bool = False
     """Whether the broker has answered once."""
 
@@ -63,7 +67,14 @@ class Launched:
         submitting = threading.Thread(target=self._submit, name="search", daemon=True)
         submitting.start()
         try:
-            _tick_until(tick, lambda: bool(self._find_loss()) or not submitting.is_alive())
+            _tick_until(
+                tick,
+                lambda: (
+                    bool(self._find_loss() or self._find_change()) or not submitting.is_alive()
+                ),
+            )
+            if self._change:
+                self._pause(tick)
         except KeyboardInterrupt:
             self._stopping = True
             self.broker.tell("stop", timeout_s=_GRACE_S)
@@ -74,25 +85,39 @@ class Launched:
             return False
         tick()
         if submitting.is_alive():
-            loss = self._find_loss()
+            loss = self._find_loss() or self._change
             # Tune, which waits for the broker, must have ended before its Ray does: it would
             # meddle with the next one.
             self.broker.kill()
             submitting.join(_TUNE_S)
             if submitting.is_alive():
                 raise InfeasibleError(f"{loss}, and Tune does not end; run it again")
-            raise LostNodeError(loss) if self._lost_node else LostRayError(loss)
+            raise MachinesChangedError(loss) if self._change else LostRayError(loss)
         for failure in self._failures:
             raise failure
         return True
 
     def _find_loss(self) -> str:
         """What has died that nothing here can go on without; empty while all is well."""
-        if not self._lost_node:
-            self._lost_node = self.nodes.find_lost()
-        if self._lost_node:
-            return f"node {self._lost_node} is gone"
         return self.lanes.lost or ("the broker died" if self.broker.has_died() else "")
+
+    def _find_change(self) -> str:
+        """Why the lanes must be placed anew; empty while they stand well."""
+        if not self._change and self.machines is not None and self._is_settled:
+            self._change = self.machines.find_change()
+        return self._change
+
+    def _pause(self, tick: Callable[[], None]) -> None:
+        """Let the lanes that still can write a checkpoint, before all are placed anew."""
+        import ray
+
+        assert self.machines is not None
+        paused = self.broker.actor.pause.remote(list(self.machines.lost))
+        deadline = time.monotonic() + _PAUSE_S
+        _tick_until(
+            tick,
+            lambda: bool(ray.wait([paused], timeout=0)[0]) or time.monotonic() > deadline,
+        )
 
     def _submit(self) -> None:
         try:
@@ -168,7 +193,9 @@ def launch(
         held.enter_context(reserved(plan.lanes, label, patience))
 
         broker = start_broker(plan.folder, plan.lanes)
-        lanes = Lanes(plan.lanes, broker, folder=folder, joined=bool(cluster.address))
+        joined = bool(cluster.address)
+        machines = MachineWatch(plan.lanes, broker.list_nodes) if joined else None
+        lanes = Lanes(plan.lanes, broker, folder=folder, joined=joined)
         try:
             yield Launched(
                 plan=plan,
@@ -176,9 +203,11 @@ def launch(
                 lanes=lanes,
                 endings=endings,
                 parts=parts,
-                nodes=NodeWatch(plan.lanes),
+                machines=machines,
             )
         finally:
+            if machines is not None:
+                machines.close()
             broker.tell("close", timeout_s=_FAREWELL_S)
             lanes.join(timeout_s=_FAREWELL_S)
 

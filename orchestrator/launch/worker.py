@@ -171,7 +171,7 @@ class _Worker:
 
     def _watch_for_stop(self) -> None:
         try:
-            ray.get(self._broker.wait_for_stop.remote())
+            ray.get(self._broker.wait_for_stop.remote(self._lane, self._generation))
         except ray.exceptions.RayError:
             # Nobody wants the numbers any more: nothing trains on for nobody.
             if not self._at_home:
@@ -181,10 +181,13 @@ class _Worker:
     def _facts(self) -> dict[str, Any]:
         """What the journal shall know of this lane; every rank says its part."""
         mine = describe_process(self._device, rank=self._rank)
+        nodes = [(find_node(), mine["host"])]
         workers = [mine]
         if self._world_size > 1:
             workers = [{} for _ in range(self._world_size)]
             distributed.all_gather_object(workers, mine)
+            nodes *= self._world_size
+            distributed.all_gather_object(nodes, nodes[0])
         return {
             "host": mine["host"],
             "pid": mine["pid"],
@@ -193,6 +196,7 @@ class _Worker:
             "cuda_visible_devices": mine["cuda_visible_devices"],
             **describe_device(self._device),
             "workers": workers,
+            "nodes": dict(nodes),
         }
 
 

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from orchestrator.planning.cluster import word_count, word_devices
+from orchestrator.planning.lanes import LanePlan, group_by_node
 from orchestrator.planning.names import name_setting, word_value
-from orchestrator.planning.placement import LanePlan, group_by_node
 from orchestrator.planning.run_plan import Numbers, RunPlan
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.planning.section_plans import DataPlan, TrainingPlan
@@ -122,6 +122,8 @@ def _word_done(plan: SearchPlan) -> list[str]:
 def _lanes(plan: SearchPlan) -> str:
     lanes = plan.lanes
     workers = word_count(lanes.workers, "worker")
+    if lanes.missing:
+        workers = f"{lanes.workers} of {lanes.request.workers} workers"
     threads = word_count(lanes.cpus_per_worker, "thread")
     gpus = lanes.gpus_per_worker
     device = word_count(gpus, "GPU") if gpus else "CPU"

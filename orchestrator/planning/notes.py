@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.planning.cluster import word_count
-from orchestrator.planning.placement import LanePlan
+from orchestrator.planning.lanes import LanePlan
 from orchestrator.planning.rates import lr_scale
 from orchestrator.planning.run_plan import RunPlan
 from orchestrator.specs.experiment import ExperimentSpec, Keys
@@ -80,8 +80,16 @@ def _technique_notes(settings: Sequence[Keys], lanes: LanePlan) -> Iterator[str]
             f"the learning rate never falls: schedule.step_epochs is {step}, "
             f"training.epochs {epochs}"
         )
-    if any(keys.model.sync_batch_norm for keys in settings) and lanes.workers == 1:
+    workers = lanes.request.workers
+    if any(keys.model.sync_batch_norm for keys in settings) and workers == 1:
         yield "model.sync_batch_norm changes nothing with one worker"
+    if lanes.min_workers:
+        yield (
+            f"elastic: a run goes on with {lanes.min_workers} of {workers} workers where a "
+            "machine is lost; one that did is marked, and its numbers do not come out again"
+        )
+    if lanes.missing:
+        yield f"begins with {lanes.workers} of {workers} workers, until there is room for all"
 
 
 def _baseline_notes(keys: Keys, *, settings: int) -> list[str]:

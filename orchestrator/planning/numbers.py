@@ -6,7 +6,7 @@ from typing import Final
 
 from orchestrator.planning.data_numbers import resolve_data
 from orchestrator.planning.facts import Inputs
-from orchestrator.planning.placement import LanePlan
+from orchestrator.planning.lanes import LanePlan
 from orchestrator.planning.rates import resolve_fine_tune, resolve_optimizer
 from orchestrator.planning.run_plan import Numbers
 from orchestrator.planning.section_plans import (
@@ -69,7 +69,7 @@ def resolve_numbers(
         fine_tune=resolve_fine_tune(keys, optimizer),
         schedule=_resolve_schedule(keys, limits),
         training=_resolve_training(keys, limits),
-        world_size=lanes.workers,
+        world_size=lanes.request.workers,
         threads=lanes.cpus_per_worker,
         device=lanes.device,
         sources=inputs.sources,

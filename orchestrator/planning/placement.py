@@ -1,69 +1,19 @@
 """How many lanes fit the machines, what each consists of, and which GPU a worker is given."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import fields, replace
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.planning.cluster import Cluster, Device, Node, word_count
 from orchestrator.planning.devices import KEY, NodeDevices, check_pins, find_visible
+from orchestrator.planning.lanes import LanePlan, LaneRequest, Seat
 from orchestrator.planning.refusals import explain_misfit
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seat:
-    """Where a worker is placed."""
-
-    node: str
-    """Name of the node."""
-    node_id: str
-    """Ray's name for it; empty on the machine where Ray is started for the command."""
-    device: str
-    """The number of the GPU that the worker computes on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaneRequest:
-    """What is asked of every lane."""
-
-    workers: int
-    """Ranks of one lane, which train one run together."""
-    cpus_per_worker: int
-    """CPUs reserved for a worker, and its threads."""
-    gpus_per_worker: float
-    """GPUs reserved for a worker, or a share of one; 0 trains it on CPUs."""
-    deterministic: Literal["true", "warn", "false"]
-    placement: Literal["pack", "spread"] = "pack"
-    """Whether the workers of a lane share a node where they can, or avoid to."""
-    visible: Any = None
-    """`resources.visible_devices`, as it was asked; None for every GPU."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanePlan(LaneRequest):
-    """The lanes of a search: all alike."""
-
-    lanes: int
-    """Runs trained at a time."""
-    device: Literal["cpu", "cuda"]
-    idle_gpus: int
-    """GPUs that no lane uses."""
-    backend: Literal["gloo", "nccl"] = "gloo"
-    """What the workers of a lane speak to one another with."""
-    seats: tuple[tuple[Seat, ...], ...] = ()
-    """Of each lane, where each of its workers is placed; empty on CPUs, and where a cluster's
-    GPUs are known by their number alone."""
-
-    def cut(self, lanes: int, *, workers: int | None = None) -> "LanePlan":
-        """Fewer lanes of this kind, or fewer workers in each."""
-        ranks = self.workers if workers is None else workers
-        seats = tuple(lane[:ranks] for lane in self.seats[:lanes])
-        return replace(self, lanes=lanes, workers=ranks, seats=seats)
-
-
 def place_lanes(cluster: Cluster, asked: LaneRequest, *, most: int) -> LanePlan:
-    """Fit as many lanes as are useful.
+    """Fit as many lanes as are useful: whole ones, before any has fewer workers.
 
     Args:
         cluster: The machines.
@@ -74,6 +24,16 @@ def place_lanes(cluster: Cluster, asked: LaneRequest, *, most: int) -> LanePlan:
         InfeasibleError: Not even one lane fits, or a GPU is not there; names what to change.
     """
     check_pins(cluster, asked.visible)
+    fewest = asked.min_workers or asked.workers
+    for workers in range(asked.workers, fewest, -1):
+        with suppress(InfeasibleError):
+            return _place(cluster, asked, most, workers=workers)
+    return _place(cluster, asked, most, workers=fewest)
+
+
+def _place(cluster: Cluster, whole: LaneRequest, most: int, *, workers: int) -> LanePlan:
+    """Lanes of so many workers each, whatever a whole one has."""
+    asked = replace(whole, workers=workers)
     slots = sum(_slots(node, asked) for node in cluster.nodes)
     if slots < asked.workers:
         raise InfeasibleError(
@@ -83,6 +43,7 @@ def place_lanes(cluster: Cluster, asked: LaneRequest, *, most: int) -> LanePlan:
                 cpus=asked.cpus_per_worker,
                 gpus=asked.gpus_per_worker,
                 slots=slots,
+                key="min_workers" if asked.min_workers else "num_workers",
             )
         )
     seats: tuple[tuple[Seat, ...], ...] = ()
@@ -100,6 +61,7 @@ def place_lanes(cluster: Cluster, asked: LaneRequest, *, most: int) -> LanePlan:
         idle_gpus=int(cluster.gpus - used),
         backend="nccl" if on_gpus else "gloo",
         seats=seats,
+        missing=whole.workers - workers,
     )
 
 
@@ -225,11 +187,3 @@ def _explain_visible(found: Sequence[NodeDevices], asked: LaneRequest) -> str:
         f"{KEY}: {word_count(asked.workers, 'worker')} of a run need a GPU each, and it leaves "
         f"{left}; name more, or lower resources.num_workers"
     )
-
-
-def group_by_node(seats: Sequence[Seat]) -> Mapping[str, tuple[str, ...]]:
-    """Ray's name of each node to the GPUs of its workers there, in the order of the workers."""
-    found: dict[str, list[str]] = {}
-    for seat in seats:
-        found.setdefault(seat.node_id, []).append(seat.device)
-    return {node: tuple(devices) for node, devices in found.items()}

@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING
 from orchestrator.planning.cluster import Cluster, word_count, word_devices
 
 if TYPE_CHECKING:
-    from orchestrator.planning.placement import LanePlan
+    from orchestrator.planning.lanes import LanePlan
 
 
 def explain_misfit(
-    cluster: Cluster, *, workers: int, cpus: int, gpus: float, slots: int
+    cluster: Cluster,
+    *,
+    workers: int,
+    cpus: int,
+    gpus: float,
+    slots: int,
+    key: str = "num_workers",
 ) -> str:
     """Why not even one lane fits.
 
@@ -20,13 +26,14 @@ def explain_misfit(
         cpus: CPUs of one rank.
         gpus: GPUs of one rank, or a share of one.
         slots: Ranks that would fit.
+        key: Of `resources`, where the number of ranks is from.
     """
     if slots:
         each = f"{word_count(cpus, 'CPU')}" + (
             f" and {word_count(gpus, 'GPU')}" if gpus else ""
         )
         return (
-            f"resources.num_workers: {workers} workers of {each} each do not fit on "
+            f"resources.{key}: {workers} workers of {each} each do not fit on "
             f"{_offer(cluster)}; set it to {slots} at most"
         )
     largest_cpus = max((node.cpus for node in cluster.nodes), default=0)

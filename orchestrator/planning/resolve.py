@@ -14,10 +14,11 @@ from orchestrator.planning.cluster import Cluster, word_count
 from orchestrator.planning.data_numbers import choose_cache
 from orchestrator.planning.facts import Inputs
 from orchestrator.planning.fingerprint import environment_of, fingerprint_run
+from orchestrator.planning.lanes import LanePlan, LaneRequest
 from orchestrator.planning.names import name_runs
 from orchestrator.planning.notes import list_notes
 from orchestrator.planning.numbers import Limits, identify_network, resolve_numbers
-from orchestrator.planning.placement import LanePlan, LaneRequest, place_lanes
+from orchestrator.planning.placement import place_lanes
 from orchestrator.planning.refusals import find_held
 from orchestrator.planning.run_plan import Numbers, Place, RunPlan
 from orchestrator.planning.search_plan import SearchPlan
@@ -173,6 +174,7 @@ def _resolve_place(keys: Keys, inputs: Inputs, *, folder: Path) -> Place:
         cache=choose_cache(keys.data),
         weights=weights.path if weights else "",
         sources=str(folder.parent / SOURCES) if inputs.sources else "",
+        elastic=keys.resources.min_workers is not None,
     )
 
 
@@ -194,6 +196,7 @@ def _place(keys: Keys, cluster: Cluster, *, runs: int) -> LanePlan:
         deterministic=_DETERMINISTIC[deterministic],
         placement=resources.placement,
         visible=resources.visible_devices,
+        min_workers=resources.min_workers,
     )
     return place_lanes(cluster, asked, most=min(runs, keys.search.max_concurrent or runs))
 

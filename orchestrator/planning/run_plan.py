@@ -96,6 +96,8 @@ class Place:
     none."""
     extends: str = ""
     """Absolute path of the folder of a run of fewer epochs that this one goes on from."""
+    elastic: bool = False
+    """Whether it may go on with another number of workers than it was begun with."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from orchestrator.errors import InfeasibleError, SpecError
-from orchestrator.planning.placement import LanePlan
+from orchestrator.planning.lanes import LanePlan
 from orchestrator.planning.plain import build_plan
 from orchestrator.planning.run_plan import RunPlan, Scalar
 
@@ -95,8 +95,9 @@ def pick_run(plan: SearchPlan, number: int) -> SearchPlan:
         InfeasibleError: Its runs have several workers each.
         SpecError: There is no such run.
     """
-    if plan.lanes.workers > 1:
-        advice = f"set resources.num_workers=1 (got {plan.lanes.workers})"
+    workers = plan.lanes.request.workers
+    if workers > 1:
+        advice = f"set resources.num_workers=1 (got {workers})"
         raise InfeasibleError(f"--in-process trains with one worker; {advice}")
     if not 1 <= number <= len(plan.runs):
         text = f"--run {number}: the plan numbers its runs from 1 to {len(plan.runs)}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import RecordError
 from orchestrator.execution import resume
 from orchestrator.launch.environment import prepare_environment
 from orchestrator.planning.resolve import SOURCES
@@ -55,6 +56,11 @@ def rerun(text: str, *, storage_path: str | None = None, watch: Watch | None = N
     folder = storage.find_storage(storage_path)
     storage.check_storage(folder)
     recorded = find_recorded(text, storage_path=storage_path)
+    if short := recorded.found.run.fewer_workers:
+        raise RecordError(
+            f"{recorded.plan.run_id} was trained with {short} for a part, and its numbers "
+            "cannot come out again; train its experiment once more with run --fresh"
+        )
     cluster = look()
     search = recorded.found.search.folder
     plan = plan_again(recorded.plan, search, cluster.grown(), storage=folder)

@@ -35,6 +35,11 @@ def check_devices(value: Any) -> Any:  # noqa: ANN401  whatever YAML holds
     return _check_lists(value)
 
 
+def is_flat(value: Any) -> bool:  # noqa: ANN401  one of the forms
+    """Whether it is one list for every node and every lane."""
+    return isinstance(value, tuple) and not any(isinstance(one, tuple) for one in value)
+
+
 def _check_lists(value: object) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple) or not value:
         raise refuse(f"must be a list of GPUs (got {value!r}); {_FORMS}")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from orchestrator.specs.devices import DEVICES_SCHEMA, check_devices
+from orchestrator.specs.devices import DEVICES_SCHEMA, check_devices, is_flat
 from orchestrator.specs.section import Finding, Section, refuse
 
 _SMALLEST_SHARE = 0.01
@@ -37,6 +37,12 @@ class ResourcesSpec(Section):
 
     num_workers: Annotated[int, Field(ge=1)] = 1
     """Processes that train one run together, each on its share of the batch (count, >= 1)."""
+    min_workers: Annotated[int, Field(ge=1)] | None = None
+    """Processes with which a run goes on, at least, after a machine was lost (count, >= 1,
+    less than num_workers); it has all of them again once there is room. The batch stays as
+    large, but sums are added in another order, and batch statistics are those of other shares
+    unless they are synchronised: such a run is marked, and its results are not taken for
+    another's. Unset: a run waits for the machines that it needs; its numbers stay the same."""
     cpus_per_worker: Annotated[int, Field(ge=1)] = 1
     """CPU cores and threads per worker (count, >= 1). Float sums, hence the numbers, depend on
     it."""
@@ -64,8 +70,24 @@ class ResourcesSpec(Section):
             )
         if gpus == 0 and self.visible_devices is not None:
             yield "visible_devices", "means nothing with gpus_per_worker: 0; leave one out"
+        if self.min_workers is not None:
+            yield from self._list_of_elastic(self.min_workers)
         if self.num_workers == 1 and self.differs("placement"):
             yield "placement", "means nothing with one worker per run; leave it out"
+
+    def _list_of_elastic(self, fewest: int) -> Iterator[Finding]:
+        if fewest >= self.num_workers:
+            yield (
+                "min_workers",
+                f"must be less than num_workers, {self.num_workers} (got {fewest})",
+            )
+        devices = self.visible_devices
+        if devices is not None and not is_flat(devices):
+            yield (
+                "visible_devices",
+                "names GPUs of single lanes or nodes, and min_workers lets a run lose them; "
+                "give one list for all nodes",
+            )
 
 
 class TrackingSpec(Section):

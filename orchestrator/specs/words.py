@@ -6,7 +6,6 @@ Tables alone; the first two shrink as things are built.
 from collections.abc import Mapping
 
 NOT_BUILT_KEYS: Mapping[str, str] = {
-    "resources.min_workers": "",
     "search.scheduler": "every run trains to its end",
 }
 """Key to what holds or to do meanwhile; `section.*` is every key of a section."""

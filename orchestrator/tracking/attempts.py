@@ -4,7 +4,7 @@ Sums of floats differ between kinds of devices and versions: a run that went on 
 have other last digits than one that never stopped, and whoever compares them must be told.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -77,7 +77,7 @@ def word_changes(attempts: Sequence[Attempt]) -> Iterator[str]:
             yield f"attempt {number} went on under other conditions: {'; '.join(changed)}"
 
 
-def word_notes(notes: Iterable[Note], attempts: Sequence[Attempt]) -> Iterator[str]:
+def word_notes(notes: Sequence[Note], attempts: Sequence[Attempt]) -> Iterator[str]:
     """What a user must hear of a run: nothing of what went as it should."""
     for note in notes:
         if note["note"] == "resumed":
@@ -90,7 +90,17 @@ def word_notes(notes: Iterable[Note], attempts: Sequence[Attempt]) -> Iterator[s
         elif note["note"] == "scored":
             at_once = f"{note['at_once']} at a time"
             yield f"images were scored {at_once}: more found no memory on the GPU"
+    for kind, what in (("preempted", "preempted"), ("died", "lost a worker")):
+        if told := [note for note in notes if note["note"] == kind]:
+            times = "once" if len(told) == 1 else f"{len(told)} times"
+            yield f"{what} {times} ({told[-1]['why']}); went on from its checkpoint"
     yield from word_changes(attempts)
+
+
+def count_interruptions(notes: Sequence[Note]) -> dict[str, int]:
+    """How often a machine was taken away, and how often a worker died by itself."""
+    kinds = [note["note"] for note in notes]
+    return {"preemptions": kinds.count("preempted"), "deaths": kinds.count("died")}
 
 
 def find_reused(notes: Sequence[Note], attempts: Sequence[Attempt]) -> str:
@@ -100,6 +110,13 @@ def find_reused(notes: Sequence[Note], attempts: Sequence[Attempt]) -> str:
         return ""
     run_id: str = taken[-1]["run_id"]
     return run_id
+
+
+def find_fewer(attempts: Sequence[Attempt], workers: int) -> str:
+    """With how many workers a run was trained for a part, in words; empty where with all."""
+    known = [len(attempt["workers"]) for attempt in attempts if attempt["workers"]]
+    fewer = dict.fromkeys(count for count in known if count != workers)
+    return f"{' and '.join(map(str, fewer))} of {workers} workers" if fewer else ""
 
 
 def _list_others(attempt: Attempt, last: Attempt) -> dict[str, Any]:

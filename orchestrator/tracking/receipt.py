@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from orchestrator.tracking.attempts import list_attempts, word_changes
+from orchestrator.tracking.attempts import count_interruptions, list_attempts, word_changes
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.writing import write_whole
 
@@ -20,6 +20,7 @@ _PASSING: Final = (
     "weights_sha256",
     "duration_s",
     "attempts",
+    "interruptions",
     "notes",
     "spec",
     "place",
@@ -55,6 +56,7 @@ def build_receipt(history: SearchHistory, run_id: str) -> dict[str, Any]:
         "workers": list(last.get("workers", [])),
         "parts": run.parts,
         "attempts": list_attempts(run.attempts),
+        "interruptions": count_interruptions(run.notes),
         "changes": list(word_changes(run.attempts)),
         "notes": [
             {key: value for key, value in note.items() if key not in ("kind", "run", "history")}

@@ -45,6 +45,9 @@ class RunRecord:
     """What else is worth knowing of it, in words, such as a damaged checkpoint."""
     reused: str = ""
     """Id of the run of another search that trained it; empty where this search did."""
+    fewer_workers: str = ""
+    """With how many workers an elastic run was trained for a part, in words: its numbers do not
+    come out again; empty where all of them trained it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,8 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_MAX: Final = -4
 _KEPT_BYTES: Final = 2**30
 
+_AGREE_EVERY: Final = 32
+"""Steps from one question to the next whether several workers shall stop."""
 _DEBUG_MODES: Final = {"true": "error", "warn": "warn", "false": "default"}
 
 
@@ -47,8 +49,7 @@ class WorkerContext:
     """Called by rank 0 with the epoch, counted from 1, and its metrics. Returns once the report
     is kept; the verdict says whether to go on."""
     stop_requested: Callable[[], bool] = _never
-    """Asked between the steps of a single worker; several workers stop at an epoch's end, where
-    they agree on it."""
+    """Asked between steps; several workers agree on it now and then, and at an epoch's end."""
     note: Note = _unheard
     """Called by rank 0 with what else the records shall hold of the run, as plain JSON values;
     `note` among them says what it is."""
@@ -57,6 +58,13 @@ class WorkerContext:
         """Report from rank 0 and bring its verdict to every rank."""
         verdict = self.report(epoch, metrics) if self.rank == 0 else "continue"
         return "stop" if self.agree(verdict == "stop") else "continue"
+
+    def stops_after(self, step: int) -> bool:
+        """Whether to stop after this step of an epoch, the same on every rank."""
+        if self.world_size == 1:
+            return self.stop_requested()
+        # To agree is to wait for the device.
+        return step % _AGREE_EVERY == 0 and self.agree(self.stop_requested())
 
     def largest(self, value: int) -> int:
         """The largest of all ranks' values, on every rank."""

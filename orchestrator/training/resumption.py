@@ -18,7 +18,12 @@ from orchestrator.training.checkpoint_file import FoundCheckpoint
 from orchestrator.training.context import WorkerContext
 from orchestrator.training.history import History
 from orchestrator.training.state import TrainingState
-from orchestrator.training.streams import read_generators, set_generators
+from orchestrator.training.streams import (
+    LAYERS,
+    read_generators,
+    seed_global_generators,
+    set_generators,
+)
 
 _FORMAT: Final = 1
 
@@ -69,6 +74,7 @@ def pack(
 
 
 def unpack(
+    plan: RunPlan,
     content: Mapping[str, Any],
     *,
     state: TrainingState,
@@ -77,6 +83,9 @@ def unpack(
     context: WorkerContext,
 ) -> Progress:
     """Bring a training that has just begun to where `pack` found another.
+
+    An elastic run may have had another number of workers then: all of them hold the same
+    weights, and a worker that is new draws from a place of its own in the streams.
 
     Raises:
         TrainingError: The checkpoint is of another training.
@@ -91,20 +100,27 @@ def unpack(
             f"checkpoint: it was written for the classes {', '.join(content['classes'])}, the "
             f"data has {', '.join(classes)}"
         )
-    if len(content["ranks"]) != context.world_size:
+    ranks = content["ranks"]
+    if len(ranks) != context.world_size and not plan.place.elastic:
         raise TrainingError(
-            f"resources.num_workers: the checkpoint is of {len(content['ranks'])} workers "
+            f"resources.num_workers: the checkpoint is of {len(ranks)} workers "
             f"(got {context.world_size})"
         )
     state.load_state_dict(content["state"])
     state.parts = content["parts"]
     for metrics in content["history"]:
         history.add(metrics)
-    mine = content["ranks"][context.rank]
-    losses = list(mine["losses"].to(context.device).unbind())
+    losses = ranks[context.rank % len(ranks)]["losses"]
+    if len(ranks) != context.world_size:
+        # Their mean over the workers is the loss of a step, whoever has what of it.
+        losses = torch.stack([rank["losses"] for rank in ranks]).mean(dim=0)
     # Last: nothing of the above may draw afterwards.
-    set_generators(mine["generators"], context.device)
-    return losses, content["lr"], content["best"]
+    if context.rank < len(ranks):
+        set_generators(ranks[context.rank]["generators"], context.device)
+    else:
+        place = (context.rank, len(history), len(losses))
+        seed_global_generators(plan.numbers.seed, LAYERS, *place)
+    return list(losses.to(context.device).unbind()), content["lr"], content["best"]
 
 
 def describe_resumption(found: FoundCheckpoint, history: History, steps: int) -> dict[str, Any]:

@@ -81,6 +81,7 @@ class Training:
         content, found = self._checkpoints.load()
         if content is not None:
             self._losses, self._lr, self._best = unpack(
+                self._plan,
                 content,
                 state=self._state,
                 history=self._history,
@@ -138,9 +139,9 @@ class Training:
             self._losses.append(loss)
             if self._trace is not None:
                 self._trace.add(self._state, loss)
-            if self._context.world_size == 1 and self._context.stop_requested():
-                return False
             done = len(self._losses)
+            if self._context.stops_after(done):
+                return False
             if done < steps and self._checkpoints.is_due_after_step((epoch - 1) * steps + done):
                 self._save()
         return True

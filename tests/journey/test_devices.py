@@ -6,7 +6,6 @@ GPUs are declared, and what is planned for them is computed on CPUs.
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from tests.journey.conftest import (
     wait_for,
     wait_for_text,
 )
+from tests.journey.nodes import ask, list_nodes, three_nodes
 
 SPEC = """\
 name: pins
@@ -43,31 +43,6 @@ ray.init(
 )
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
-"""
-
-
-NODES = """
-import os, sys, ray
-from ray.cluster_utils import Cluster
-
-def add(name, cpus):
-    os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
-    gpus = {"num_gpus": 2, "resources": {"gpu_0": 1, "gpu_1": 1}} if cpus else {"num_gpus": 0}
-    # Addresses of their own, so that a driver on this machine belongs to the head.
-    address = {"node_ip_address": f"127.0.0.{'_abc'.index(name) + 1}"} if cpus else {}
-    return cluster.add_node(num_cpus=cpus, labels={"box": name}, **gpus, **address)
-
-cluster = Cluster()
-nodes = {"head": add("head", 0), "a": add("a", 2), "b": add("b", 2)}
-print(cluster.address, flush=True)
-for line in sys.stdin:
-    word, name = line.split()
-    if word == "kill":
-        cluster.remove_node(nodes.pop(name), allow_graceful=False)
-    else:
-        nodes[name] = add(name, 2)
-    print(word, name, flush=True)
-cluster.shutdown()
 """
 
 
@@ -157,18 +132,10 @@ def test_searches_of_a_running_ray_do_not_share_a_gpu(
 
 
 @pytest.fixture
-def three_nodes() -> "Iterator[subprocess.Popen[str]]":
-    """A Ray of a head and two nodes of two GPUs each; takes `kill a` and `add c`."""
-    with running(NODES, RAY_AUTH_MODE="disabled") as process:
+def machines() -> "Iterator[subprocess.Popen[str]]":
+    """A head and two nodes of two GPUs each."""
+    with three_nodes() as process:
         yield process
-
-
-def ask(process: "subprocess.Popen[str]", text: str) -> str:
-    """Tell the program something; the line that it answers with."""
-    assert process.stdin is not None
-    process.stdin.write(f"{text}\n")
-    process.stdin.flush()
-    return answer_of(process)
 
 
 @pytest.mark.slow
@@ -176,13 +143,13 @@ def test_a_node_that_is_lost_costs_no_number(
     start: Start,
     orchestrate: Orchestrate,
     storage: Path,
-    three_nodes: "subprocess.Popen[str]",
+    machines: "subprocess.Popen[str]",
 ) -> None:
     """Two workers of a run, a GPU of each node: they wait for another node and go on on that.
 
     The weights are those of an undisturbed run on a Ray of our own.
     """
-    joined = {"RAY_ADDRESS": answer_of(three_nodes), "RAY_AUTH_MODE": "disabled"}
+    joined = {"RAY_ADDRESS": answer_of(machines), "RAY_AUTH_MODE": "disabled"}
     pins = "resources={num_workers: 2, visible_devices: {box=a: [1], box=b: [0]}}"
     free = "resources={num_workers: 2, placement: spread, gpus_per_worker: 1}"
     shown = orchestrate("plan", "pins.yaml", pins, **joined)
@@ -193,9 +160,9 @@ def test_a_node_that_is_lost_costs_no_number(
     journal = storage / "pins" / "1" / "journal.jsonl"
     wait_for_text(journal, '"epoch": 20')
 
-    assert ask(three_nodes, "kill a") == "kill a"
+    assert ask(machines, "kill a") == "kill a"
     wait_for(lambda: len(list_nodes(joined)) == 2)
-    assert ask(three_nodes, "add c") == "add c"
+    assert ask(machines, "add c") == "add c"
     out, err = process.communicate(timeout=250)
 
     assert process.returncode == 0, err + out
@@ -207,19 +174,3 @@ def test_a_node_that_is_lost_costs_no_number(
     assert undisturbed.status == 0, undisturbed.err
     quiet = (storage / "quiet" / "1" / "journal.jsonl").read_text()
     assert list(digests(journal.read_text()).values()) == list(digests(quiet).values())
-
-
-def list_nodes(joined: dict[str, str]) -> list[str]:
-    """The nodes of a Ray that are alive, as another driver sees them."""
-    program = (
-        "import ray; ray.init(address='auto', log_to_driver=False); "
-        "print(*[node['NodeID'] for node in ray.nodes() if node['Alive']])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, **joined},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.split()

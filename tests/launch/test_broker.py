@@ -307,7 +307,7 @@ def test_abandoned_runs_are_stopped(tmp_path: Path, plans: list[dict[str, Any]])
         await broker.join("lane 0", "first", {})
         await broker.next_assignment("lane 0", "first", 0)
         await broker.abandon()
-        await broker.wait_for_stop()
+        await broker.wait_for_stop("lane 0", "first")
         await broker.wait_for_training()
         return await submitted
 

@@ -6,7 +6,8 @@ import pytest
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.planning.cluster import Cluster, Node, word_count
-from orchestrator.planning.placement import LanePlan, LaneRequest, place_lanes
+from orchestrator.planning.lanes import LanePlan, LaneRequest
+from orchestrator.planning.placement import place_lanes
 
 
 def cluster(*nodes: tuple[int, int], address: str = "") -> Cluster:

@@ -136,6 +136,7 @@ def test_the_smallest_spec_is_decided_to_the_last_value(make_plan: MakePlan) -> 
             },
             "trace": "",
             "extends": "",
+            "elastic": False,
         },
         "fingerprint": run.fingerprint,
         "lineage": run.lineage,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.errors import TrainingError
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.training.loop import train
 from tests import plans
@@ -32,6 +33,8 @@ SYNCED: dict[str, Any] = {**THAWED, "training": {"epochs": 3, "clip_norm": 1.0, 
 """The same in one part, so that one worker's statistics are those of both."""
 
 OFTEN: dict[str, Any] = {"checkpoint": plans.checkpoint_plan(every_steps=3, every_epochs=0)}
+
+ELASTIC: dict[str, Any] = {**OFTEN, "elastic": True}
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +59,11 @@ def pair(
         folder,
         {
             "whole": make(folder / "whole", data=data),
-            "stopped": make(folder / "stopped", data=data, training={"epochs": 4}),
+            "stopped": make(folder / "stopped", data=data, training={"epochs": 4}, place=OFTEN),
             "thawed": make(folder / "thawed", **THAWED),
             "synced": make(folder / "synced", **SYNCED),
             "resumed": make(folder / "on", place=OFTEN, **SYNCED),
+            "halved": make(folder / "elastic", place=ELASTIC, **SYNCED),
         },
         environment=child_environment,
     )
@@ -165,6 +169,41 @@ def test_two_workers_go_on_where_they_were(pair: Pair) -> None:
     first, undisturbed = pair[0]["resumed"], pair[0]["synced"]
     assert [*first["first"][:1], *first["reports"]] == undisturbed["reports"]
     assert (len(first["note"]["history"]), first["note"]["steps"]) == (1, 1)
+
+
+def test_an_elastic_run_loses_a_worker_and_has_it_again(
+    pair: Pair,
+    folder: Path,
+    tmp_path: Path,
+    make_assignment_in: Callable[..., Assignment],
+    child_environment: Mapping[str, str],
+    worker: Any,
+) -> None:
+    """Both times in the middle of an epoch; every epoch is as undisturbed, but for the sums."""
+    assignment = make_assignment_in(folder / "elastic", world_size=2, place=ELASTIC, **SYNCED)
+    worker.steps_until_stop = 1
+
+    result = train(assignment, worker.context)
+    grown = run_workers(tmp_path, {"grown": assignment}, environment=child_environment)
+
+    assert (result.status, worker.reports) == ("stopped", [])
+    assert [note["steps"] for note in worker.notes] == [1]
+    assert grown[0]["grown"]["note"]["steps"] == 2
+    assert grown[0]["grown"]["weights"] == grown[1]["grown"]["weights"] != ""
+    reports = [*pair[0]["halved"]["reports"][:1], *grown[0]["grown"]["reports"]]
+    for (_, found), (_, expected) in zip(reports, pair[0]["synced"]["reports"], strict=True):
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_run_that_is_not_elastic_keeps_its_number_of_workers(
+    pair: Pair, folder: Path, make_assignment_in: Callable[..., Assignment], worker: Any
+) -> None:
+    """Another number would be other numbers; nothing is trained."""
+    assert pair[0]["stopped"]["status"] == "stopped"
+    assignment = make_assignment_in(folder / "stopped", world_size=2, place=OFTEN)
+
+    with pytest.raises(TrainingError, match=r"num_workers: the checkpoint is of 2 .*got 1"):
+        train(assignment, worker.context)
 
 
 def test_three_workers_go_on_where_they_were(

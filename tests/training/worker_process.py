@@ -1,8 +1,9 @@
 """One of several workers, as a process of its own: `worker_process.py RANK WORLD_SIZE FOLDER`.
 
 Trains the assignments in `FOLDER/assignments.json` by name: `stopped` is stopped after its
-first epoch, `resumed` is interrupted in its second and goes on. Two then take steps of a
-network without batch normalisation. Each writes what it found to `FOLDER/RANK.json`.
+first epoch, `resumed` is interrupted in its second and goes on, `halved` does not. Two then
+take steps of a network without batch normalisation. Each writes what it found to
+`FOLDER/RANK.json`.
 """
 
 import json
@@ -51,13 +52,19 @@ def train_assignment(assignment: Assignment, rank: int, stop_after: int) -> dict
 
 def resume_assignment(assignment: Assignment, rank: int) -> dict[str, Any]:
     """Train for two epochs, lose what came after the middle of the second, and go on."""
-    first = train_assignment(assignment, rank, stop_after=2)
-    if rank == 0:
-        found = list_checkpoints(Path(assignment.plan.place.folder) / "checkpoints")
-        found[max(found)][0].unlink()
+    first = lose_half_an_epoch(assignment, rank)
     distributed.barrier()
     last = train_assignment(assignment, rank, stop_after=0)
     return {**last, "first": first["reports"]}
+
+
+def lose_half_an_epoch(assignment: Assignment, rank: int) -> dict[str, Any]:
+    """Train for two epochs, and lose what came after the middle of the second."""
+    found = train_assignment(assignment, rank, stop_after=2)
+    if rank == 0:
+        written = list_checkpoints(Path(assignment.plan.place.folder) / "checkpoints")
+        written[max(written)][0].unlink()
+    return found
 
 
 def step_linear(rank: int, world_size: int) -> dict[str, Any]:
@@ -92,6 +99,8 @@ def train_named(name: str, assignment: Assignment, rank: int) -> dict[str, Any]:
     """Train it in the way that its name says."""
     if name == "resumed":
         return resume_assignment(assignment, rank)
+    if name == "halved":
+        return lose_half_an_epoch(assignment, rank)
     return train_assignment(assignment, rank, stop_after=1 if name == "stopped" else 0)
 
 
