@@ -139,8 +139,6 @@ class LaneBook:
     """Deaths before the lane had taken a run."""
     nodes: Mapping[str, str] = field(default_factory=dict)
     """Ray's name of each node that its ranks are on to that of the machine."""
-    leaving: str = ""
-    """Why it shall take nothing more, and bring back what it trains; empty while it may."""
     cause: str = ""
     """Of the death of a rank, until it is known what it was; empty while all live."""
     served: list[str] = field(default_factory=list)

@@ -63,18 +63,22 @@ class Broker:
         nodes = [lane.nodes for lane in self._ledger.lanes.values()]
         return {key: name for lane in nodes for key, name in lane.items()}
 
-    async def pause(self, lost: Sequence[str]) -> None:
+    async def pause(self, lost: Sequence[str], doomed: Sequence[str]) -> None:
         """Let every lane write a checkpoint and stop; return once all have that still can.
 
+        What is trained on a machine that is taken away is preempted, which is no death.
+
         Args:
-            lost: Ray's names of the nodes that are gone: what was trained there is preempted.
+            lost: Ray's names of the nodes that are gone.
+            doomed: Of those that will go.
         """
-        ledger, gone = self._ledger, set(lost)
-        dead = {lane for lane, here in ledger.lanes.items() if gone & here.nodes.keys()}
-        for lane in ledger.lanes:
-            ledger.dismiss(lane, "the lanes are placed anew")
+        ledger = self._ledger
+        dead = ledger.find_lanes(lost)
         for lane in dead:
             ledger.note_preemption(lane, "its machine is gone")
+        for lane in ledger.find_lanes(doomed) - dead:
+            ledger.note_preemption(lane, "its machine will be taken away")
+        ledger.dismiss()
         await self._notify()
         async with self._changed:
             await self._changed.wait_for(
@@ -120,7 +124,7 @@ class Broker:
                     return None
                 if index < len(here.served):
                     return here.served[index]
-                if here.current is None and self._ledger.queue and not here.leaving:
+                if here.current is None and self._ledger.queue and not self._ledger.dismissed:
                     assignment = self._ledger.assign(lane)
                     self._changed.notify_all()
                     return assignment
@@ -159,14 +163,6 @@ class Broker:
         async with self._changed:
             await self._changed.wait_for(lambda: self._shall_stop(lane, generation))
 
-    async def warn(self, lane: str, generation: str, notice: str) -> None:
-        """A machine of this lane will be taken away: it writes a checkpoint and waits."""
-        here = self._ledger.lanes[lane]
-        if here.generation == generation and not here.leaving:
-            self._ledger.dismiss(lane, notice)
-            self._ledger.note_preemption(lane, notice)
-            await self._notify()
-
     async def note_exception(
         self, lane: str, generation: str, run_id: str, rank: int, ending: Ending
     ) -> None:
@@ -187,7 +183,7 @@ class Broker:
     def _shall_stop(self, lane: str, generation: str) -> bool:
         here = self._ledger.lanes.get(lane)
         is_stale = here is None or here.generation != generation
-        return self._ledger.stopping or is_stale or bool(here and here.leaving)
+        return self._ledger.stopping or self._ledger.dismissed or is_stale
 
     async def _notify(self) -> None:
         async with self._changed:

@@ -16,6 +16,7 @@ from orchestrator.errors import InfeasibleError
 from orchestrator.launch.devices import find_here, leave_visible, read_tokens
 from orchestrator.launch.environment import ADDRESS
 from orchestrator.launch.growth import find_growth
+from orchestrator.launch.notice import list_draining
 from orchestrator.launch.processes import kill_naming
 from orchestrator.launch.temporary import make_temporary_folder
 from orchestrator.planning.cluster import Cluster, Node, word_count
@@ -46,7 +47,12 @@ def look() -> Cluster:
     from orchestrator.launch.reservation import read_holders
 
     holders = read_holders()
-    nodes = [_read_node(node, holders) for node in ray.nodes() if node["Alive"]]
+    leaving = list_draining()
+    nodes = [
+        _read_node(node, holders)
+        for node in ray.nodes()
+        if node["Alive"] and node["NodeID"] not in leaving
+    ]
     return Cluster(
         nodes=tuple(nodes),
         growth=find_growth(len(nodes)),

@@ -15,6 +15,8 @@ _SETTINGS: Final = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
     "RAY_TRAIN_COLLECTIVE_WARN_INTERVAL_S": "3600",
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    # We watch for it ourselves; Ray Train's watcher would be one more process for each job.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # A loaded machine starts slowly; Ray's default gives up after 30 s.
     "RAY_raylet_start_wait_time_s": "180",
@@ -30,12 +32,6 @@ WORKER_SETTINGS: Final = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 """What lanes need before torch is imported."""
-_LOCAL_SETTINGS: Final = {
-    # This machine gives no notice before it goes; the watcher would be one more process.
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-}
-
-
 ADDRESS: Final = "RAY_ADDRESS"
 _TOKEN: Final = Path("~/.ray/auth_token")
 HEAD_FILE: Final = Path("~/ray_bootstrap_config.yaml")
@@ -54,7 +50,7 @@ def prepare_environment() -> None:
     """
     if is_head():
         os.environ.setdefault(ADDRESS, "auto")
-    here = _joining() if os.environ.get(ADDRESS) else _LOCAL_SETTINGS
+    here = _joining() if os.environ.get(ADDRESS) else {}
     for name, value in {**_SETTINGS, **WORKER_SETTINGS, **here}.items():
         os.environ.setdefault(name, value)
 

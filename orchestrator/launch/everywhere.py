@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from orchestrator.errors import InfeasibleError
+from orchestrator.launch.notice import list_draining
 from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.planning.lanes import LanePlan
 
@@ -58,16 +59,24 @@ class NodeWatch:
         self._find_nodes = find_nodes
         self._asked = time.monotonic()
 
-    def find_lost(self) -> Mapping[str, str]:
-        """The nodes that are gone, as `find_nodes` has them; asks Ray now and then."""
+    def find_lost(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """The nodes that are gone, and those that will go; asks Ray now and then.
+
+        Returns:
+            As `find_nodes` has them.
+        """
         if time.monotonic() - self._asked < _WATCH_EVERY_S:
-            return {}
+            return {}, {}
         import ray
 
         names = {**self._seats, **self._find_nodes()}
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        draining = list_draining() & alive
         self._asked = time.monotonic()
-        return {node: name for node, name in names.items() if node not in alive}
+        return (
+            {node: name for node, name in names.items() if node not in alive},
+            {node: name for node, name in names.items() if node in draining},
+        )
 
 
 def find_blind_nodes(nodes: Sequence[Node], folder: Path) -> list[Node]:

@@ -34,6 +34,8 @@ class Ledger:
         self.lanes = {lane: LaneBook() for lane in lanes}
         self.stopping = False
         """Whether nothing new may begin."""
+        self.dismissed = False
+        """Whether what is trained comes back, for other lanes to go on with."""
         self.has_trained = False
         """Whether some run has reported an epoch, or has ended."""
         self._runs = self.queue.runs
@@ -105,13 +107,17 @@ class Ledger:
         if ending["status"] == OUT_OF_MEMORY:
             last = self._runs[run_id].end_of_memory(ending, stopping=self.stopping)
         elif ending["status"] == "stopped" and not self.stopping:
-            # Its lane leaves; another goes on with it.
+            # Its lane was dismissed; another goes on with it.
             last = None
         self._end_or_requeue(run_id, last)
 
-    def dismiss(self, lane: str, why: str) -> None:
-        """Let a lane bring back what it trains, with a checkpoint, and take nothing more."""
-        self.lanes[lane].leaving = self.lanes[lane].leaving or why
+    def dismiss(self) -> None:
+        """Let the lanes bring back what they train, with checkpoints, and take nothing more."""
+        self.dismissed = True
+
+    def find_lanes(self, nodes: Iterable[str]) -> set[str]:
+        """The lanes that have a rank on one of these nodes."""
+        return {lane for lane, here in self.lanes.items() if {*nodes} & here.nodes.keys()}
 
     def note_preemption(self, lane: str, why: str) -> None:
         """What a lane trains has lost its machine, or is about to: no fault of its own."""

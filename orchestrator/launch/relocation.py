@@ -29,14 +29,19 @@ class MachineWatch:
     def __init__(self, lanes: LanePlan, find_nodes: Callable[[], Mapping[str, str]]) -> None:
         self.lost: Mapping[str, str] = {}
         """Ray's name of each node that is gone to that of the machine."""
+        self.doomed: Mapping[str, str] = {}
+        """Of each that will be taken away, likewise."""
         self._nodes = NodeWatch(lanes, find_nodes)
         self._regrowth = Regrowth(lanes)
 
     def find_change(self) -> str:
         """What has changed, in words; empty while nothing has. Asks Ray now and then."""
-        self.lost = self._nodes.find_lost()
-        gone = " and ".join(self.lost.values())
-        return f"node {gone} is gone" if gone else self._regrowth.find_room()
+        self.lost, self.doomed = self._nodes.find_lost()
+        if self.lost:
+            return f"node {' and '.join(self.lost.values())} is gone"
+        if self.doomed:
+            return f"node {' and '.join(self.doomed.values())} will be taken away"
+        return self._regrowth.find_room()
 
     def close(self) -> None:
         """Ask no more."""

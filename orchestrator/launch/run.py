@@ -112,7 +112,9 @@ class Launched:
         import ray
 
         assert self.machines is not None
-        paused = self.broker.actor.pause.remote(list(self.machines.lost))
+        paused = self.broker.actor.pause.remote(
+            list(self.machines.lost), list(self.machines.doomed)
+        )
         deadline = time.monotonic() + _PAUSE_S
         _tick_until(
             tick,

@@ -17,6 +17,7 @@ from orchestrator.launch.books import OUT_OF_MEMORY
 from orchestrator.launch.devices import INDEX_VARIABLE, pin
 from orchestrator.launch.failures import describe_failure
 from orchestrator.launch.jobs import BROKER_NAMESPACE, find_node, find_own
+from orchestrator.launch.notice import watch_for_notice
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.training.context import (
     Verdict,
@@ -82,6 +83,7 @@ class _Worker:
         self._generation = self._agree_on_generation()
 
     def serve(self) -> None:
+        watch_for_notice()
         facts = self._facts()
         if self._rank == 0:
             ray.get(self._broker.join.remote(self._lane, self._generation, facts))

@@ -14,6 +14,8 @@ from ray.cluster_utils import Cluster
 
 def add(name, cpus):
     os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
+    if "NOTICES" in os.environ:
+        os.environ["ORCHESTRATOR_NOTICE"] = f"{os.environ['NOTICES']}/{name}"
     gpus = {"num_gpus": 2, "resources": {"gpu_0": 1, "gpu_1": 1}} if cpus else {"num_gpus": 0}
     # Addresses of their own, so that a driver on this machine belongs to the head.
     address = {"node_ip_address": f"127.0.0.{'_abc'.index(name) + 1}"} if cpus else {}
@@ -34,9 +36,9 @@ cluster.shutdown()
 
 
 @contextmanager
-def three_nodes() -> "Iterator[subprocess.Popen[str]]":
+def three_nodes(**variables: str) -> "Iterator[subprocess.Popen[str]]":
     """A Ray of a head and two nodes of two GPUs each; takes `kill a` and `add c`."""
-    with running(NODES, RAY_AUTH_MODE="disabled") as process:
+    with running(NODES, RAY_AUTH_MODE="disabled", **variables) as process:
         yield process
 
 

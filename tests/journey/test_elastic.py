@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.journey.conftest import Orchestrate, Start, answer_of, wait_for, wait_for_text
+from tests.journey.conftest import (
+    Orchestrate,
+    Start,
+    answer_of,
+    digests,
+    wait_for,
+    wait_for_text,
+)
 from tests.journey.nodes import ask, three_nodes
 
 SPEC = """\
@@ -75,3 +82,43 @@ def check_records(orchestrate: Orchestrate, joined: dict[str, str]) -> None:
     planned = orchestrate("plan", "elastic.yaml", "name=other", **joined)
     assert "other#1" in planned.out
     assert "done" not in planned.out
+
+
+@pytest.mark.slow
+def test_a_notice_moves_a_run_before_its_machine_goes(
+    start: Start, orchestrate: Orchestrate, tmp_path: Path, storage: Path
+) -> None:
+    """It writes a checkpoint and goes on elsewhere; a preemption is no failure.
+
+    The weights are those of an undisturbed run on a Ray of our own.
+    """
+    (tmp_path / "notices").mkdir()
+    spec = SPEC.replace("num_workers: 2, min_workers: 1, ", "")
+    (tmp_path / "elastic.yaml").write_text(spec)
+    with three_nodes(NOTICES=str(tmp_path / "notices")) as machines:
+        joined = {"RAY_ADDRESS": answer_of(machines), "RAY_AUTH_MODE": "disabled"}
+        process = start("run", "elastic.yaml", **joined)
+        journal = storage / "elastic" / "1" / "journal.jsonl"
+        wait_for_text(journal, '"epoch": 20,')
+        Path(find_notice(journal)).touch()
+        out, err = process.communicate(timeout=250)
+
+    assert process.returncode == 0, err + out
+    assert " will be taken away; starting its lanes again" in out
+    assert "preempted once (its machine will be taken away)" in " ".join(out.split())
+    receipt = json.loads((storage / "elastic" / "1" / "seed=0" / "receipt.json").read_text())
+    assert receipt["interruptions"] == {"preemptions": 1, "deaths": 0}
+    (resumed,) = (note for note in receipt["notes"] if note["note"] == "resumed")
+    assert resumed["checkpoint"]
+    alone = orchestrate("run", "elastic.yaml", "name=quiet", "--fresh")
+    assert alone.status == 0, alone.err
+    quiet = (storage / "quiet" / "1" / "journal.jsonl").read_text()
+    assert list(digests(journal.read_text()).values()) == list(digests(quiet).values())
+
+
+def find_notice(journal: Path) -> str:
+    """Where the machine on which a run is trained looks for its notice."""
+    lane = next(line for line in journal.read_text().splitlines() if '"kind": "lane"' in line)
+    process = json.loads(lane)["facts"]["pid"]
+    variables = Path(f"/proc/{process}/environ").read_bytes().decode().split("\0")
+    return dict(text.split("=", 1) for text in variables if text)["ORCHESTRATOR_NOTICE"]
