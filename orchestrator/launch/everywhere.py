@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -45,26 +45,54 @@ def ask_every_node(
 
 
 class NodeWatch:
-    """Tells when a node is gone on which a plan has placed workers.
+    """Tells when a node of a joined cluster is gone under the workers of this driver's lanes.
+
+    Ray Train would start them again by itself, but only once there is room for all of them,
+    for which it waits in silence and without end.
 
     Args:
-        lanes: The plan; where it names no node, Ray places its workers anew by itself.
+        cluster: The machines on which the lanes were placed.
+        lanes: What is trained on them.
     """
 
-    def __init__(self, lanes: LanePlan) -> None:
-        self._names = {seat.node_id: seat.node for lane in lanes.seats for seat in lane}
-        self._names.pop("", None)
+    def __init__(self, cluster: Cluster, lanes: LanePlan) -> None:
+        self._alive = {node.node_id for node in cluster.nodes} if cluster.address else set()
+        self._workers = lanes.lanes * lanes.workers
         self._asked = time.monotonic()
 
     def find_lost(self) -> str:
-        """The name of a node that is gone; empty while all are there. Asks Ray now and then."""
-        if not self._names or time.monotonic() - self._asked < _WATCH_EVERY_S:
+        """The name of a node that is gone; empty while all are there. Asks Ray now and then.
+
+        One that had no worker of ours, as when an autoscaler takes an idle one away, is none.
+        """
+        if not self._alive or time.monotonic() - self._asked < _WATCH_EVERY_S:
             return ""
         import ray
 
         self._asked = time.monotonic()
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        return next((name for node, name in self._names.items() if node not in alive), "")
+        nodes = {node["NodeID"]: node for node in ray.nodes()}
+        alive = {node_id for node_id, node in nodes.items() if node["Alive"]}
+        gone, self._alive = self._alive - alive, alive
+        if not gone or _count_workers(alive) == self._workers:
+            return ""
+        lost = next(iter(gone))
+        # Ray forgets those that have been gone for long.
+        return str(nodes[lost]["NodeManagerHostname"]) if lost in nodes else lost
+
+
+def _count_workers(nodes: Set[str]) -> int:
+    """How many workers of this driver's Ray Train jobs live on certain nodes.
+
+    Ray Train keeps them to itself; Ray's table of actors knows where they are.
+    """
+    import ray
+
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    actors = ray._private.state.actors(job_id=job, actor_state_name="ALIVE").values()
+    return sum(
+        actor["ActorClassName"] == "RayTrainWorker" and actor["Address"]["NodeID"] in nodes
+        for actor in actors
+    )
 
 
 def find_blind_nodes(nodes: Sequence[Node], folder: Path) -> list[Node]:

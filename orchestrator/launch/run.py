@@ -176,7 +176,7 @@ def launch(
                 lanes=lanes,
                 endings=endings,
                 parts=parts,
-                nodes=NodeWatch(plan.lanes),
+                nodes=NodeWatch(cluster, plan.lanes),
             )
         finally:
             broker.tell("close", timeout_s=_FAREWELL_S)

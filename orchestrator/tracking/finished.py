@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.tracking import storage as places
-from orchestrator.tracking.history import RunState, SearchHistory
+from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.run_state import RunState
 from orchestrator.tracking.writing import writing
 
 INDEX: Final = ".index"

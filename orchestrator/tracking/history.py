@@ -1,104 +1,17 @@
 """From journal entries to records: the fold that the screen, the tables and MLflow share."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from orchestrator.errors import RecordError
 from orchestrator.tracking import journal
-from orchestrator.tracking.attempts import describe_attempt, find_reused, word_notes
-from orchestrator.tracking.record import RunRecord, RunStatus, SearchRecord, Setting
+from orchestrator.tracking.attempts import describe_attempt
+from orchestrator.tracking.record import SearchRecord
+from orchestrator.tracking.run_state import RunState
 
 _SHARED_FACTS: Final = ("torch", "cuda", "cudnn")
 """What a lane knows that holds for the whole search."""
-
-
-@dataclass
-class RunState:
-    """A run as far as it has come."""
-
-    plan: Mapping[str, Any]
-    """The run's plan, as JSON values."""
-    status: RunStatus = "waiting"
-    lane: str = ""
-    attempt: int = 0
-    started: float = 0.0
-    """Seconds since 1970; 0 before the start."""
-    ended: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
-    """Metrics of every reported epoch of the present attempt, `epoch` among them."""
-    times: list[float] = field(default_factory=list)
-    """When each was reported, seconds since 1970."""
-    first_reports: list[tuple[float, Mapping[str, float]]] = field(default_factory=list)
-    """Every epoch's first report, whichever attempt made it, and its time: what may be written
-    where nothing can be taken back."""
-    attempts: list[Mapping[str, Any]] = field(default_factory=list)
-    """Every beginning, as `describe_attempt` has it."""
-    notes: list[Mapping[str, Any]] = field(default_factory=list)
-    """What else was said of the run, such as where it went on from."""
-    ending: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def setting(self) -> Setting:
-        """Searched key to value."""
-        setting: Setting = self.plan["setting"]
-        return setting
-
-    @property
-    def seed(self) -> int:
-        """The run's seed."""
-        seed: int = self.plan["numbers"]["seed"]
-        return seed
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs were planned."""
-        epochs: int = self.plan["numbers"]["training"]["epochs"]
-        return epochs
-
-    @property
-    def reused(self) -> str:
-        """The run that trained what this one has; empty where it was trained itself."""
-        return find_reused(self.notes, self.attempts)
-
-    @property
-    def parts(self) -> int | None:
-        """Parts that its batches were cut into at last; None where the plan's own were."""
-        found: list[int] = [note["parts"] for note in self.notes if note["note"] == "parts"]
-        return found[-1] if found else None
-
-    def take_report(self, when: float, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Add one epoch of the present attempt."""
-        self.history.append({"epoch": epoch, **metrics})
-        self.times.append(when)
-        if epoch > len(self.first_reports):
-            self.first_reports.append((when, self.history[-1]))
-
-    def take_note(self, note: Mapping[str, Any]) -> None:
-        """Add what else was said; an attempt that goes on has the epochs before it."""
-        self.notes.append(note)
-        if note["note"] in ("resumed", "reused"):
-            self.history, self.times = [], []
-            for epoch, metrics in enumerate(note["history"], start=1):
-                self.take_report(note["t"], epoch, metrics)
-
-    def to_record(self, run_id: str) -> RunRecord:
-        """The run as a frozen value."""
-        return RunRecord(
-            run_id=run_id,
-            setting=self.setting,
-            seed=self.seed,
-            status=self.status,
-            metrics=dict(self.ending.get("metrics", {})),
-            history=tuple(dict(metrics) for metrics in self.history),
-            duration_s=self.ending.get("duration_s", 0.0),
-            weights_sha256=self.ending.get("weights_sha256", ""),
-            error=self.ending.get("error", ""),
-            traceback=self.ending.get("traceback", ""),
-            notes=tuple(word_notes(self.notes, self.attempts)),
-            reused=self.reused,
-        )
 
 
 class SearchHistory:
@@ -175,12 +88,21 @@ class SearchHistory:
             self.lane_facts[entry["lane"]] = entry["facts"]
             shared = {key: v for key, v in entry["facts"].items() if key in _SHARED_FACTS}
             self.facts = {**self.facts, **shared}
+        elif kind == journal.LOST:
+            self._interrupt(entry)
         elif kind == journal.CLOSE:
             self.status = entry["status"]
         elif kind == journal.ANSWER:
             self.answer = entry
         else:
             self._apply_to_run(kind, entry, self.runs[entry["run"]])
+
+    def _interrupt(self, entry: journal.Entry) -> None:
+        """All lanes are gone at once: what was being trained waits again, and has it noted."""
+        self.lanes = {}
+        for run in self.runs.values():
+            if run.status == "running":
+                run.interrupt(entry)
 
     def _apply_to_run(self, kind: str, entry: journal.Entry, run: RunState) -> None:
         if kind == journal.START:

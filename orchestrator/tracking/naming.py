@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from orchestrator.planning.names import name_setting, word_setting, word_value
 from orchestrator.planning.run_plan import Scalar
-from orchestrator.tracking.history import RunState
+from orchestrator.tracking.run_state import RunState
 
 _LONGEST: Final = 1000
 """Letters of a parameter that is a list; MLflow cuts at 6,000 without a word."""

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.tracking.history import RunState, SearchHistory
+from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.mlflow_ids import write_ids
 from orchestrator.tracking.mlflow_runs import (
     RUN_ID_TAG,
@@ -24,6 +24,7 @@ from orchestrator.tracking.mlflow_runs import (
 )
 from orchestrator.tracking.naming import child_name, flatten_plan, search_tags
 from orchestrator.tracking.receipt import FILE_NAME, build_receipt
+from orchestrator.tracking.run_state import RunState
 from orchestrator.tracking.saved_view import view_tag
 from orchestrator.tracking.store import log_batches, open_store
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 ADDRESSES = {"laptop": "10.77.6.9", "head": "10.77.6.1", "worker": "10.77.6.2"}
 Train = Callable[..., dict[str, str]]
 CLUSTER = "cluster-here.yaml"
+SUBMIT = f"ray submit {CLUSTER} orchestrator/__main__.py run"
 PROJECT = "/root/experiments-of-mine"
 """The working copy on the laptop."""
 SMALL = """
@@ -27,6 +28,13 @@ training: {epochs: 2}
 resources: {num_workers: 2}
 """
 """An experiment without its name: two workers train each run together."""
+LONGER = SMALL.replace("train_size: 200, batch_size: 50", "train_size: 600, batch_size: 20")
+LONGER = LONGER.replace("epochs: 2", "epochs: 16")
+SOONER = (
+    "RAY_gcs_rpc_server_reconnect_timeout_s=20 RAY_health_check_period_ms=1000 "
+    "RAY_health_check_timeout_ms=3000 AUTOSCALER_HEARTBEAT_TIMEOUT_S=10"
+)
+"""A machine notices within half a minute that another has gone, not within two."""
 WAIT_FOR_BOTH = """
 import time, ray
 ray.init(address="auto", logging_level="ERROR")
@@ -156,13 +164,11 @@ def cluster_file() -> dict[str, object]:
     file["provider"].update(head_ip=ADDRESSES["head"], worker_ips=[ADDRESSES["worker"]])
     file["auth"].update(ssh_user="root")
     for commands in ("head_start_ray_commands", "worker_start_ray_commands"):
-        # They share the memory and the cores of one machine, and a worker shall not take a
-        # minute to find out that its head has gone.
+        # They share the memory and the cores of one machine.
         file[commands] = [
             command.replace(
                 "ray start",
-                "RAY_gcs_rpc_server_reconnect_timeout_s=20 "
-                "ray start --num-cpus=1 --object-store-memory=80000000",
+                f"{SOONER} ray start --num-cpus=1 --object-store-memory=80000000",
             )
             for command in file[commands]
         ]

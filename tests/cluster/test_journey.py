@@ -8,9 +8,11 @@ import yaml
 
 from tests.cluster.conftest import (
     CLUSTER,
+    LONGER,
     PROJECT,
     ROOT,
     SMALL,
+    SUBMIT,
     Train,
     on_laptop,
     weights_of,
@@ -24,10 +26,7 @@ from tests.terminal import Terminal
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
-LONGER = SMALL.replace("train_size: 200, batch_size: 50", "train_size: 600, batch_size: 20")
-LONGER = LONGER.replace("epochs: 2", "epochs: 16")
 RUN = "python -m orchestrator run"
-SUBMIT = f"ray submit {CLUSTER} orchestrator/__main__.py run"
 TUNNEL = """
 export RAY_AUTH_MODE=token
 ssh -o StrictHostKeyChecking=no -N -L 8265:localhost:8265 head & tunnel=$!
