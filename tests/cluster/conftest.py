@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -89,18 +91,22 @@ def on_laptop(
     return hosts.run("laptop", f"cd {PROJECT}\n{script}", check=check, timeout_s=timeout_s)
 
 
-@pytest.fixture
-def train_here(tmp_path: Path) -> Train:
+@pytest.fixture(scope="session")
+def train_here(tmp_path_factory: pytest.TempPathFactory) -> Train:
     """Train an experiment on this machine alone: each run's weights, as a digest."""
+    folder = tmp_path_factory.mktemp("here")
 
-    def train(name: str, spec: str, *overrides: str) -> dict[str, str]:
-        (tmp_path / f"{name}.yaml").write_text(f"name: {name}\n{spec}")
+    # No run's name is among its numbers.
+    @cache
+    def train(spec: str, *overrides: str) -> dict[str, str]:
+        name = f"here-{uuid.uuid4().hex[:6]}"
+        (folder / f"{name}.yaml").write_text(f"name: {name}\n{spec}")
         kept = {
             k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "ORCHESTRATOR_"))
         }
         done = subprocess.run(
             [sys.executable, "-m", "orchestrator", "run", f"{name}.yaml", *overrides],
-            cwd=tmp_path,
+            cwd=folder,
             env={**kept, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
@@ -108,7 +114,7 @@ def train_here(tmp_path: Path) -> Train:
             timeout=280,
         )
         assert done.returncode == 0, done.stderr
-        return weights_of((tmp_path / "runs" / name / "1" / "journal.jsonl").read_text())
+        return weights_of((folder / "runs" / name / "1" / "journal.jsonl").read_text())
 
     return train
 

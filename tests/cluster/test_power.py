@@ -51,7 +51,7 @@ def test_a_power_cut_changes_no_bit(cluster: Hosts, train_here: Train) -> None:
     noted = {note["note"]: note for note in receipt["notes"]}
     assert noted["interrupted"]["cause"] == "node worker is gone"
     assert noted["resumed"]["checkpoint"]
-    assert weights_on_cluster(cluster, "power") == train_here("power", LONGER)
+    assert weights_on_cluster(cluster, "power") == train_here(LONGER)
     # The machine is one of the cluster's again.
     cluster.run("head", f"python -c '{WAIT_FOR_BOTH}'")
 
