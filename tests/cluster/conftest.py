@@ -119,9 +119,9 @@ def train_here(tmp_path_factory: pytest.TempPathFactory) -> Train:
     return train
 
 
-def weights_on_cluster(hosts: Hosts, name: str) -> dict[str, str]:
+def weights_on_cluster(hosts: Hosts, name: str, *, storage: str = "results") -> dict[str, str]:
     """The same, of the first search of a name that the cluster has trained."""
-    return weights_of((hosts.shared / "results" / name / "1" / "journal.jsonl").read_text())
+    return weights_of((hosts.shared / storage / name / "1" / "journal.jsonl").read_text())
 
 
 def weights_of(journal: str) -> dict[str, str]:

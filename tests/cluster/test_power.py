@@ -18,8 +18,8 @@ from tests.cluster.conftest import (
 from tests.cluster.hosts import Hosts
 from tests.journey.conftest import digests, wait_for, wait_for_text
 
-OFTEN = "checkpoint.every_steps=7"
-"""In the middle of epochs too; it changes no number."""
+OPTIONS = "--fresh checkpoint.every_steps=7"
+"""Another test has had the same numbers from this cluster; checkpoints change none."""
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -33,7 +33,7 @@ def test_a_power_cut_changes_no_bit(cluster: Hosts, train_here: Train) -> None:
     write_spec(cluster, "power", LONGER)
     on_laptop(cluster, f"ray rsync-up {CLUSTER}")
     submitted = cluster.start(
-        "laptop", f"cd {PROJECT}; {SUBMIT} power.yaml {OFTEN} > said.txt 2>&1"
+        "laptop", f"cd {PROJECT}; {SUBMIT} power.yaml {OPTIONS} > said.txt 2>&1"
     )
     folder = cluster.shared / "results/power/1"
     wait_for_text(folder / "journal.jsonl", '"epoch": 5')

@@ -27,7 +27,7 @@ def begin_job(
     """What Slurm does when a job's nodes are free."""
     variables = {
         **describe_job(number, nodes, cpus=1),
-        "ORCHESTRATOR_STORAGE": f"{SHARED}/results",
+        "ORCHESTRATOR_STORAGE": f"{HOME}/results",
         "REQUEUED": f"{HOME}/requeued-{number}",
     }
     told = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
@@ -58,17 +58,17 @@ def test_a_job_of_two_nodes_leaves_another_alone(hosts: Hosts, train_here: Train
     for name, spec in (("both", SMALL), ("other", ONE_WORKER)):
         write(hosts, "laptop", f"{HOME}/project/{name}.yaml", f"name: {name}\n{spec}")
     other = begin_job(hosts, OTHER, ["worker"], "other.yaml")
-    journal = hosts.shared / "results/other/1/journal.jsonl"
+    journal = shared / "results/other/1/journal.jsonl"
     wait_for_text(journal, '"kind": "epoch"')
 
     job = begin_job(hosts, BOTH, ["head", "worker"], "both.yaml")
 
     assert job.wait(280) == 0, (shared / f"output-{BOTH}").read_text()
     assert "both#1: val/accuracy" in (shared / f"output-{BOTH}").read_text()
-    receipt = hosts.shared / "results/both/1/label_smoothing=0.4,seed=0/receipt.json"
+    receipt = shared / "results/both/1/label_smoothing=0.4,seed=0/receipt.json"
     (attempt,) = json.loads(receipt.read_text())["attempts"]
     assert {worker["host"] for worker in attempt["workers"]} == {"head", "worker"}
-    assert weights_on_cluster(hosts, "both") == train_here(SMALL)
+    assert weights_on_cluster(hosts, "both", storage="home/results") == train_here(SMALL)
     wait_for(lambda: not processes_of_job(hosts, BOTH), timeout_s=30)
     # The other job's Ray is there still, and trains.
     assert processes_of_job(hosts, OTHER)
