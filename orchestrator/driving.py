@@ -50,6 +50,7 @@ class Drive:
         wait_s: float = 0.0,
     ) -> None:
         self._plan = plan
+        self._asked = plan.lanes
         self._cluster = cluster
         self._watch = watch
         self._here = here
@@ -109,7 +110,9 @@ class Drive:
                 if deaths == _STARTS:
                     raise
                 self._tick()
+                self._book.append(journal.LOST, cause=str(error))
                 self._watch.lost(str(error))
+                self._tick()
             if self._cluster.address:
                 self._move()
 
@@ -119,7 +122,12 @@ class Drive:
         from orchestrator.launch.relocation import RETURN_S, place_anew
 
         patience = Patience(seconds=max(RETURN_S, self._wait_s), told=self._watch.waiting)
-        self._cluster, lanes = place_anew(self._plan.lanes, patience)
+        self._cluster, lanes = place_anew(
+            # As many as at first, where there is room for them again.
+            self._asked,
+            patience,
+            storage=self._plan.folder.parents[1],
+        )
         self._plan = replace(self._plan, lanes=lanes)
 
     def _take_over(self, run_id: str) -> None:

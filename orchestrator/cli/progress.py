@@ -15,6 +15,8 @@ from orchestrator.tracking.run_state import RunState
 
 _ENDED = ("finished", "failed", "stopped")
 _BAR = 24
+_TOLD_S = 10.0
+"""How long it counts what was told to be waited for; it is told again every few seconds."""
 
 
 class ProgressView:
@@ -22,19 +24,25 @@ class ProgressView:
 
     def __init__(self) -> None:
         self.history: SearchHistory | None = None
-        self.waiting = ""
-        """What is waited for before anything begins."""
+        self._waiting, self._told = "", 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """Count the seconds of a start from now on, of the first or of another one."""
         self._began = time.monotonic()
+
+    def wait_for(self, what: str) -> None:
+        """Show what is waited for, while nothing can begin and this is told again and again."""
+        self._waiting, self._told = what, time.monotonic()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """One table; nothing of it outlives the next drawing."""
         history = self.history
-        if self.waiting and (history is None or not history.lanes):
-            yield Text(f"  {self.waiting}", style="dim")
-            return
         if history is None or not history.lanes:
-            seconds = time.monotonic() - self._began
-            yield Text(f"  starting Ray and the lanes, {seconds:.0f} s", style="dim")
+            now = time.monotonic()
+            starting = f"starting Ray and the lanes, {now - self._began:.0f} s"
+            is_waiting = self._waiting and now - self._told < _TOLD_S
+            yield Text(f"  {self._waiting if is_waiting else starting}", style="dim")
             return
         table = Table.grid(padding=(0, 2))
         for lane in sorted(history.lanes):

@@ -107,6 +107,7 @@ class Screen(Watch):
     def lost(self, cause: str) -> None:
         """Print why Ray is started again."""
         self._notice_hangup()
+        self._view.begin()
         self._console.print(f"{cause}; starting its lanes again", highlight=False, markup=False)
 
     @_unread_if_closed()
@@ -116,7 +117,7 @@ class Screen(Watch):
         minutes, seconds = divmod(round(left_s), 60)
         text = f"{what or 'waiting for GPUs'}; giving up in {minutes}:{seconds:02d}"
         if self._live is not None:
-            self._view.waiting = text
+            self._view.wait_for(text)
         elif time.monotonic() - self._told > _TELL_EVERY_S:
             self._told = time.monotonic()
             click.echo(text)

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.launch.cluster import look
 from orchestrator.launch.devices import Patience
-from orchestrator.launch.everywhere import NodeWatch
+from orchestrator.launch.everywhere import NodeWatch, refuse_unshared
 from orchestrator.launch.growth import Regrowth, make_room
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.lanes import LanePlan
@@ -48,12 +49,15 @@ class MachineWatch:
         self._regrowth.close()
 
 
-def place_anew(lanes: LanePlan, patience: Patience) -> tuple[Cluster, LanePlan]:
+def place_anew(
+    lanes: LanePlan, patience: Patience, *, storage: Path
+) -> tuple[Cluster, LanePlan]:
     """Lanes of the same kind on the machines that there are now: fewer at a time, if need be.
 
     Args:
         lanes: What was lost.
         patience: How long room for a single lane is waited for.
+        storage: What every node must see; one that has just started may not see it yet.
 
     Raises:
         InfeasibleError: There is none in that time.
@@ -62,7 +66,8 @@ def place_anew(lanes: LanePlan, patience: Patience) -> tuple[Cluster, LanePlan]:
     while True:
         cluster = look()
         try:
-            return cluster, place_lanes(cluster, lanes.request, most=lanes.lanes)
+            placed = place_lanes(cluster, lanes.request, most=lanes.lanes)
+            refuse_unshared(cluster, placed, storage)
         except InfeasibleError as error:
             left_s = deadline - time.monotonic()
             if left_s < 0:
@@ -72,3 +77,5 @@ def place_anew(lanes: LanePlan, patience: Patience) -> tuple[Cluster, LanePlan]:
                 # No demand, no machine.
                 make_room(lanes, Patience(seconds=left_s, told=patience.told))
             time.sleep(_LOOK_EVERY_S)
+        else:
+            return cluster, placed

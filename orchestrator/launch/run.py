@@ -191,12 +191,13 @@ def launch(
         from orchestrator.launch.lanes import Lanes, start_broker
         from orchestrator.launch.reservation import reserved
 
-        label = f"{plan.name}#{plan.number}"
-        held.enter_context(reserved(plan.lanes, label, patience))
-
+        held.enter_context(reserved(plan.lanes, f"{plan.name}#{plan.number}", patience))
         broker = start_broker(plan.folder, plan.lanes)
         joined = bool(cluster.address)
-        machines = MachineWatch(plan.lanes, broker.list_nodes) if joined else None
+        machines = None
+        if joined:
+            machines = MachineWatch(plan.lanes, broker.list_nodes)
+            held.callback(machines.close)
         lanes = Lanes(plan.lanes, broker, folder=folder, joined=joined)
         try:
             yield Launched(
@@ -208,8 +209,6 @@ def launch(
                 machines=machines,
             )
         finally:
-            if machines is not None:
-                machines.close()
             broker.tell("close", timeout_s=_FAREWELL_S)
             lanes.join(timeout_s=_FAREWELL_S)
 

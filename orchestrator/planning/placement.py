@@ -1,4 +1,4 @@
-"""How many lanes fit the machines, what each consists of, and which GPU a worker is given."""
+"""How many lanes fit the machines, and which GPU a worker is given."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -88,12 +88,21 @@ class SearchHistory:
             self.lane_facts[entry["lane"]] = entry["facts"]
             shared = {key: v for key, v in entry["facts"].items() if key in _SHARED_FACTS}
             self.facts = {**self.facts, **shared}
+        elif kind == journal.LOST:
+            self._interrupt(entry)
         elif kind == journal.CLOSE:
             self.status = entry["status"]
         elif kind == journal.ANSWER:
             self.answer = entry
         else:
             self._apply_to_run(kind, entry, self.runs[entry["run"]])
+
+    def _interrupt(self, entry: journal.Entry) -> None:
+        """All lanes are gone at once: what was being trained waits again, and has it noted."""
+        self.lanes = {}
+        for run in self.runs.values():
+            if run.status == "running":
+                run.interrupt(entry)
 
     def _apply_to_run(self, kind: str, entry: journal.Entry, run: RunState) -> None:
         if kind == journal.START:

@@ -1,4 +1,4 @@
-"""A run as its journal's entries fold: epochs, attempts, notes, ending."""
+"""One run of a search, folded from its entries in the journal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,6 +81,11 @@ class RunState:
             self.history, self.times = [], []
             for epoch, metrics in enumerate(note["history"], start=1):
                 self.take_report(note["t"], epoch, metrics)
+
+    def interrupt(self, entry: Mapping[str, Any]) -> None:
+        """What trained it is gone: it waits again, and keeps why."""
+        self.status = "waiting"
+        self.take_note({**entry, "note": "interrupted"})
 
     def to_record(self, run_id: str) -> RunRecord:
         """The run as a frozen value."""

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.cli.progress import plain_lines
+from rich.console import Console
+
+from orchestrator.cli.progress import ProgressView, plain_lines
+from orchestrator.tracking import journal
 from orchestrator.tracking.history import SearchHistory
 from tests.tracking.conftest import make_search
 
@@ -32,3 +35,32 @@ def test_what_is_not_trained_now_is_told_as_such(make_search: MakeSearch) -> Non
     ]
     assert history.to_record().runs[1].reused == "demo/7/x"
     assert history.to_record().runs[2].reused == ""
+
+
+def test_a_loss_is_no_progress(make_search: MakeSearch) -> None:
+    """Once the lanes are gone, the view shows what is waited for and not how far they were."""
+    search = make_search()
+    search.begin()
+    search.start(0)
+    search.report(0, 1, 0.5)
+    view, history = ProgressView(), SearchHistory(search.folder)
+    view.history = history
+    history.follow()
+    before = draw(view)
+    search.book.append(journal.LOST, cause="node b is gone")
+    history.follow()
+
+    starting = draw(view)
+    view.wait_for("waiting for a machine; giving up in 14:58")
+
+    assert "epoch 1/3" in before
+    assert starting == "  starting Ray and the lanes, 0 s\n"
+    assert draw(view) == "  waiting for a machine; giving up in 14:58\n"
+
+
+def draw(view: ProgressView) -> str:
+    """What a terminal shows of it."""
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(view)
+    return capture.get()

@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 ADDRESSES = {"laptop": "10.77.6.9", "head": "10.77.6.1", "worker": "10.77.6.2"}
 Train = Callable[..., dict[str, str]]
 CLUSTER = "cluster-here.yaml"
+SUBMIT = f"ray submit {CLUSTER} orchestrator/__main__.py run"
 PROJECT = "/root/experiments-of-mine"
 """The working copy on the laptop."""
 SMALL = """
@@ -27,6 +30,13 @@ training: {epochs: 2}
 resources: {num_workers: 2}
 """
 """An experiment without its name: two workers train each run together."""
+LONGER = SMALL.replace("train_size: 200, batch_size: 50", "train_size: 600, batch_size: 20")
+LONGER = LONGER.replace("epochs: 2", "epochs: 16")
+SOONER = (
+    "RAY_gcs_rpc_server_reconnect_timeout_s=20 RAY_health_check_period_ms=1000 "
+    "RAY_health_check_timeout_ms=3000 AUTOSCALER_HEARTBEAT_TIMEOUT_S=10"
+)
+"""A machine notices within half a minute that another has gone, not within two."""
 WAIT_FOR_BOTH = """
 import time, ray
 ray.init(address="auto", logging_level="ERROR")
@@ -81,18 +91,22 @@ def on_laptop(
     return hosts.run("laptop", f"cd {PROJECT}\n{script}", check=check, timeout_s=timeout_s)
 
 
-@pytest.fixture
-def train_here(tmp_path: Path) -> Train:
+@pytest.fixture(scope="session")
+def train_here(tmp_path_factory: pytest.TempPathFactory) -> Train:
     """Train an experiment on this machine alone: each run's weights, as a digest."""
+    folder = tmp_path_factory.mktemp("here")
 
-    def train(name: str, spec: str, *overrides: str) -> dict[str, str]:
-        (tmp_path / f"{name}.yaml").write_text(f"name: {name}\n{spec}")
+    # No run's name is among its numbers.
+    @cache
+    def train(spec: str, *overrides: str) -> dict[str, str]:
+        name = f"here-{uuid.uuid4().hex[:6]}"
+        (folder / f"{name}.yaml").write_text(f"name: {name}\n{spec}")
         kept = {
             k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "ORCHESTRATOR_"))
         }
         done = subprocess.run(
             [sys.executable, "-m", "orchestrator", "run", f"{name}.yaml", *overrides],
-            cwd=tmp_path,
+            cwd=folder,
             env={**kept, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
@@ -100,14 +114,14 @@ def train_here(tmp_path: Path) -> Train:
             timeout=280,
         )
         assert done.returncode == 0, done.stderr
-        return weights_of((tmp_path / "runs" / name / "1" / "journal.jsonl").read_text())
+        return weights_of((folder / "runs" / name / "1" / "journal.jsonl").read_text())
 
     return train
 
 
-def weights_on_cluster(hosts: Hosts, name: str) -> dict[str, str]:
+def weights_on_cluster(hosts: Hosts, name: str, *, storage: str = "results") -> dict[str, str]:
     """The same, of the first search of a name that the cluster has trained."""
-    return weights_of((hosts.shared / "results" / name / "1" / "journal.jsonl").read_text())
+    return weights_of((hosts.shared / storage / name / "1" / "journal.jsonl").read_text())
 
 
 def weights_of(journal: str) -> dict[str, str]:
@@ -156,13 +170,11 @@ def cluster_file() -> dict[str, object]:
     file["provider"].update(head_ip=ADDRESSES["head"], worker_ips=[ADDRESSES["worker"]])
     file["auth"].update(ssh_user="root")
     for commands in ("head_start_ray_commands", "worker_start_ray_commands"):
-        # They share the memory and the cores of one machine, and a worker shall not take a
-        # minute to find out that its head has gone.
+        # They share the memory and the cores of one machine.
         file[commands] = [
             command.replace(
                 "ray start",
-                "RAY_gcs_rpc_server_reconnect_timeout_s=20 "
-                "ray start --num-cpus=1 --object-store-memory=80000000",
+                f"{SOONER} ray start --num-cpus=1 --object-store-memory=80000000",
             )
             for command in file[commands]
         ]

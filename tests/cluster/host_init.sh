@@ -3,13 +3,13 @@
 # It lays a writable copy over this machine's files, so that nothing which the pretend machine
 # writes is seen elsewhere, and then is the machine's sshd.
 #   host_init.sh NAME ADDRESS FOLDER [KEPT]...
-#     FOLDER  has key, key.pub, hostkey, hosts, profile and shared/; the machine's root comes below it
+#     FOLDER  has key, key.pub, hostkey, hosts, profile, shared/ and disks/; the machine's root comes below it
 #     KEPT    paths of this machine that lie in /tmp or on another disk, and that it must see too
 set -euo pipefail
 name=$1 address=$2 folder=$3
 shift 3
 
-overlay() {  # a private, writable view of $1 at $2; what is written stays in memory
+overlay() {  # a private, writable view of $1 at $2; what is written stays on the machine's disk
   local upper=$scratch/${1//\//_}
   mkdir -p "$upper/up" "$upper/work" "$2"
   mount -t overlay overlay -o "lowerdir=$1,upperdir=$upper/up,workdir=$upper/work" "$2"
@@ -17,9 +17,8 @@ overlay() {  # a private, writable view of $1 at $2; what is written stays in me
 
 mount --make-rprivate /
 hostname "$name"
-scratch=$folder/$name/scratch root=$folder/$name/root
+scratch=$folder/disks/$name root=$folder/$name/root
 mkdir -p "$scratch" "$root"
-mount -t tmpfs tmpfs "$scratch"
 overlay / "$root"
 mount -t tmpfs tmpfs "$root/tmp"
 for kept in "$@"; do overlay "$kept" "$root$kept"; done
@@ -31,13 +30,16 @@ mount -t tmpfs tmpfs "$root/run"
 mkdir -p "$root/run/sshd" "$root/mnt/shared"
 mount --bind "$folder/shared" "$root/mnt/shared"  # what a network's disk is elsewhere
 
-{ echo "127.0.0.1 localhost"; cat "$folder/hosts"; } >"$root/etc/hosts"
-rm -rf "$root/root/.ray" "$root/root/.ssh" "$root/root/.bash_profile" "$root/root/.profile"
-mkdir -m 700 "$root/root/.ssh"
-install -m 600 "$folder/key" "$root/root/.ssh/id_ed25519"
-install -m 600 "$folder/key.pub" "$root/root/.ssh/authorized_keys"
-install -m 600 "$folder/hostkey" "$root/etc/ssh/pretend_host_key"
-install -m 644 "$folder/profile" "$root/root/.bashrc"
+if [ ! -e "$scratch/installed" ]; then  # new from the factory
+  { echo "127.0.0.1 localhost"; cat "$folder/hosts"; } >"$root/etc/hosts"
+  rm -rf "$root/root/.ray" "$root/root/.ssh" "$root/root/.bash_profile" "$root/root/.profile"
+  mkdir -m 700 "$root/root/.ssh"
+  install -m 600 "$folder/key" "$root/root/.ssh/id_ed25519"
+  install -m 600 "$folder/key.pub" "$root/root/.ssh/authorized_keys"
+  install -m 600 "$folder/hostkey" "$root/etc/ssh/pretend_host_key"
+  install -m 644 "$folder/profile" "$root/root/.bashrc"
+  touch "$scratch/installed"
+fi
 touch "$folder/$name/ready"
 
 # sshd is not the first process itself: somebody must wait for what others leave behind.

@@ -68,6 +68,7 @@ class Hosts:
         self._kept = [str(path) for path in kept if _is_hidden(path)]
         self._tag = uuid.uuid4().hex[:6]
         self._inits: dict[str, subprocess.Popen[bytes]] = {}
+        self._disks: subprocess.Popen[bytes] | None = None
 
     def up(self) -> None:
         """Start all of them; when this returns, each answers over SSH."""
@@ -77,6 +78,7 @@ class Hosts:
         lines = [f"{address} {name}\n" for name, address in self.addresses.items()]
         (self._folder / "hosts").write_text("".join(lines))
         (self._folder / "profile").write_text(f"export PATH={_binaries()}:$PATH\n")
+        self._insert_disks()
         _call("ip", "netns", "add", self._net("lan"))
         _call("ip", "-n", self._net("lan"), "link", "add", "lan", "type", "bridge")
         _call("ip", "-n", self._net("lan"), "link", "set", "lan", "up")
@@ -84,7 +86,8 @@ class Hosts:
             self.plug_in(name)
 
     def plug_in(self, name: str) -> None:
-        """Start one of them, new from the factory."""
+        """Start one of them: the first time new from the factory, later with its old disk."""
+        assert self._disks is not None
         net, lan, address = self._net(name), self._net("lan"), self.addresses[name]
         _call("ip", "netns", "add", net)
         _call(
@@ -96,13 +99,14 @@ class Hosts:
         _call("ip", "-n", net, "addr", "add", f"{address}/24", "dev", "eth0")
         for link in ("eth0", "lo"):
             _call("ip", "-n", net, "link", "set", link, "up")
-        shutil.rmtree(self._folder / name, ignore_errors=True)
-        (self._folder / name).mkdir()
+        (self._folder / name).mkdir(exist_ok=True)
+        (self._folder / name / "ready").unlink(missing_ok=True)
         with (self._folder / f"{name}.log").open("wb") as log:
             self._inits[name] = subprocess.Popen(
                 [
                     # However the tests end, the machine ends with them.
                     *("setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{net}"),
+                    f"--mount=/proc/{self._disks.pid}/ns/mnt",
                     *(
                         "unshare",
                         "--mount",
@@ -138,6 +142,27 @@ class Hosts:
         # Where `up` has failed, there may be others than that of the network.
         for left in Path("/run/netns").glob(f"{self._net('')}*"):
             _call("ip", "netns", "del", left.name)
+        if self._disks is not None:
+            self._disks.kill()
+            self._disks.wait(_PATIENCE_S)
+
+    def _insert_disks(self) -> None:
+        """Memory in which every machine's disk lies, for as long as a process holds it."""
+        (self._folder / "disks").mkdir()
+        script = (
+            'mount --make-rprivate / && mount -t tmpfs tmpfs "$0" && echo && exec sleep inf'
+        )
+        self._disks = subprocess.Popen(
+            [
+                *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount"),
+                *("sh", "-c", script, str(self._folder / "disks")),
+            ],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env={"PATH": _SEARCHED},
+        )
+        assert self._disks.stdout is not None
+        assert self._disks.stdout.readline() == b"\n"
 
     def command(self, name: str, script: str) -> list[str]:
         """What runs a script of the shell on a machine, at home, without SSH."""

@@ -1,82 +1,59 @@
-"""What Kubernetes accepts of a RayJob, as far as `kuberay.yaml` uses it: JSON Schema, by hand.
+"""What Kubernetes accepts of a RayJob: KubeRay's own definition of the kind.
 
-Names, types and required fields as in KubeRay's published definition of the kind, version v1
-(ray-operator/config/crd/bases/ray.io_rayjobs.yaml of ray-project/kuberay, Apache-2.0, of August
-2026), and one's own words. What is not named here is refused: a field more in the manifest
-needs a look there.
+`rayjob.json.xz` is the `openAPIV3Schema` of version v1 in
+ray-operator/config/crd/bases/ray.io_rayjobs.yaml of https://github.com/ray-project/kuberay,
+release v1.7.0 of August 2026, Copyright the KubeRay authors, Apache-2.0. Its descriptions are
+left out, nothing else is changed. To store that of another release:
+
+    python -m tests.cluster.rayjob_schema ray.io_rayjobs.yaml
 """
 
+import json
+import lzma
+import sys
+from pathlib import Path
 from typing import Any, Final
 
-Schema = dict[str, Any]
+import yaml
+
+_STORED: Final = Path(__file__).with_name("rayjob.json.xz")
+_OPEN: Final = "x-kubernetes-preserve-unknown-fields"
 
 
-def _map(required: tuple[str, ...] = (), **fields: Schema) -> Schema:
+def load_schema() -> Any:
+    """As Kubernetes reads it strictly: what is not named is refused, but for `metadata`."""
+    return _close(json.loads(lzma.decompress(_STORED.read_bytes())))
+
+
+def _close(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return [_close(entry) for entry in schema] if isinstance(schema, list) else schema
+    closed = {key: _close(value) for key, value in schema.items()}
+    if isinstance(closed.get("properties"), dict) and not closed.get(_OPEN):
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
+def _store(definition: Path) -> None:
+    read = yaml.safe_load(definition.read_text())
+    (version,) = [one for one in read["spec"]["versions"] if one["name"] == "v1"]
+    schema = _strip(version["schema"]["openAPIV3Schema"])
+    text = json.dumps(schema, separators=(",", ":"), sort_keys=True)
+    _STORED.write_bytes(lzma.compress(text.encode(), preset=9))
+
+
+def _strip(schema: Any, *, are_names: bool = False) -> Any:
+    """Leave descriptions out, but not a field that is called so."""
+    if isinstance(schema, list):
+        return [_strip(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
     return {
-        "type": "object",
-        "properties": fields,
-        "required": list(required),
-        "additionalProperties": False,
+        key: _strip(value, are_names=key == "properties" and not are_names)
+        for key, value in schema.items()
+        if are_names or key != "description"
     }
 
 
-def _list(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-_TEXT: Final[Schema] = {"type": "string"}
-_FLAG: Final[Schema] = {"type": "boolean"}
-_COUNT: Final[Schema] = {"type": "integer"}
-_TEXTS: Final[Schema] = {"type": "object", "additionalProperties": _TEXT}
-_AMOUNT: Final[Schema] = {
-    "anyOf": [_COUNT, {"type": "string", "pattern": r"^\d+(\.\d+)?([KMGTPE]i|[numkMGTPE])?$"}]
-}
-_AMOUNTS: Final[Schema] = {"type": "object", "additionalProperties": _AMOUNT}
-_CONTAINER: Final = _map(
-    ("name",),
-    name=_TEXT,
-    image=_TEXT,
-    env=_list(_map(("name",), name=_TEXT, value=_TEXT)),
-    resources=_map(limits=_AMOUNTS, requests=_AMOUNTS),
-    volumeMounts=_list(_map(("mountPath", "name"), name=_TEXT, mountPath=_TEXT)),
-)
-_VOLUME: Final = _map(
-    ("name",),
-    name=_TEXT,
-    persistentVolumeClaim=_map(("claimName",), claimName=_TEXT),
-    emptyDir=_map(medium=_TEXT, sizeLimit=_AMOUNT),
-)
-_POD: Final = _map(
-    spec=_map(("containers",), containers=_list(_CONTAINER), volumes=_list(_VOLUME))
-)
-_HEAD: Final = _map(("template",), serviceType=_TEXT, rayStartParams=_TEXTS, template=_POD)
-_WORKERS: Final = _map(
-    ("groupName", "maxReplicas", "minReplicas", "template"),
-    groupName=_TEXT,
-    replicas=_COUNT,
-    minReplicas=_COUNT,
-    maxReplicas=_COUNT,
-    rayStartParams=_TEXTS,
-    template=_POD,
-)
-_CLUSTER: Final = _map(
-    ("headGroupSpec",),
-    rayVersion=_TEXT,
-    authOptions=_map(mode={"enum": ["disabled", "token"]}),
-    headGroupSpec=_HEAD,
-    workerGroupSpecs=_list(_WORKERS),
-)
-RAY_JOB: Final = _map(
-    ("apiVersion", "kind", "metadata", "spec"),
-    apiVersion={"const": "ray.io/v1"},
-    kind={"const": "RayJob"},
-    metadata=_map(("name",), name=_TEXT),
-    spec=_map(
-        entrypoint=_TEXT,
-        shutdownAfterJobFinishes=_FLAG,
-        ttlSecondsAfterFinished=_COUNT,
-        backoffLimit=_COUNT,
-        rayClusterSpec=_CLUSTER,
-    ),
-)
-"""Of the whole manifest."""
+if __name__ == "__main__":
+    _store(Path(sys.argv[1]))

@@ -8,9 +8,11 @@ import yaml
 
 from tests.cluster.conftest import (
     CLUSTER,
+    LONGER,
     PROJECT,
     ROOT,
     SMALL,
+    SUBMIT,
     Train,
     on_laptop,
     weights_of,
@@ -24,10 +26,7 @@ from tests.terminal import Terminal
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
-LONGER = SMALL.replace("train_size: 200, batch_size: 50", "train_size: 600, batch_size: 20")
-LONGER = LONGER.replace("epochs: 2", "epochs: 16")
 RUN = "python -m orchestrator run"
-SUBMIT = f"ray submit {CLUSTER} orchestrator/__main__.py run"
 TUNNEL = """
 export RAY_AUTH_MODE=token
 ssh -o StrictHostKeyChecking=no -N -L 8265:localhost:8265 head & tunnel=$!
@@ -84,7 +83,7 @@ def test_a_dropped_connection_changes_no_bit(cluster: Hosts, train_here: Train) 
     text = (folder / "output.txt").read_text()
     assert text.startswith("the connection was lost; the run goes on\n")
     assert "dropped#1: val/accuracy" in text
-    assert weights_on_cluster(cluster, "dropped") == train_here("dropped", LONGER)
+    assert weights_on_cluster(cluster, "dropped") == train_here(LONGER)
 
     # The same command answers from the records and brings them.
     said = on_laptop(cluster, f"{RUN} --cluster {CLUSTER} dropped.yaml")
@@ -127,7 +126,7 @@ def test_a_job_streams_through_a_tunnel(cluster: Hosts, train_here: Train) -> No
     assert f"digest {mine}, as `orchestrator digest job.yaml` says here" in said.stdout
     assert "[2/2] label_smoothing=0.4 seed=2  val/accuracy" in said.stdout
     assert "job#1: val/accuracy" in said.stdout
-    assert weights_on_cluster(cluster, "job") == train_here("job", spec)
+    assert weights_on_cluster(cluster, "job") == train_here(spec)
 
 
 def test_a_node_declares_its_gpus(hosts: Hosts) -> None:
@@ -197,7 +196,7 @@ def test_a_short_form_does_all_of_it(cluster: Hosts, train_here: Train) -> None:
     assert compared.stdout.strip() in said.stdout.replace("\r", "")
     weights = on_laptop(cluster, "ls runs/@lab/short/1/seed=3").stdout.split()
     assert {"last.safetensors", "receipt.json", "scores.json"} <= set(weights)
-    here = train_here("short", spec, "loss={}")
+    here = train_here(spec, "loss={}")
     assert weights_on_cluster(cluster, "short") == here
 
 

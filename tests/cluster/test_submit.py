@@ -44,4 +44,4 @@ def test_submit_trains_over_two_machines(cluster: Hosts, train_here: Train) -> N
         ).fetchall()
     assert {status for _, status in rows} == {"FINISHED"}
     assert any(name.startswith("label_smoothing=0.4 seed=0 → 0.") for name, _ in rows), rows
-    assert weights_on_cluster(cluster, "small") == train_here("small", SMALL)
+    assert weights_on_cluster(cluster, "small") == train_here(SMALL)

@@ -174,3 +174,28 @@ def test_a_node_that_is_lost_costs_no_number(
     assert undisturbed.status == 0, undisturbed.err
     quiet = (storage / "quiet" / "1" / "journal.jsonl").read_text()
     assert list(digests(journal.read_text()).values()) == list(digests(quiet).values())
+
+
+@pytest.mark.slow
+def test_fewer_machines_train_fewer_runs_at_a_time(
+    start: Start, storage: Path, machines: "subprocess.Popen[str]"
+) -> None:
+    """Lanes on CPUs, which Ray places: one of two nodes is lost, the other trains all runs."""
+    joined = {"RAY_ADDRESS": answer_of(machines), "RAY_AUTH_MODE": "disabled"}
+    on_cpus = "resources={num_workers: 2, gpus_per_worker: 0}"
+    process = start("run", "pins.yaml", "training.epochs=150", on_cpus, **joined)
+    journal = storage / "pins" / "1" / "journal.jsonl"
+    wait_for(lambda: journal.exists() and journal.read_text().count('"epoch": 20,') == 2)
+
+    assert ask(machines, "kill a") == "kill a"
+    out, err = process.communicate(timeout=250)
+
+    assert process.returncode == 0, err + out
+    assert " is gone; starting its lanes again" in out
+    assert out.count("val/accuracy 0.") == 2
+    entries = [json.loads(line) for line in journal.read_text().splitlines()]
+    lost = [entry["kind"] for entry in entries].index("lost")
+    assert [
+        sorted(entry["lane"] for entry in part if entry["kind"] == "lane")
+        for part in (entries[:lost], entries[lost:])
+    ] == [["lane 0", "lane 1"], ["lane 0"]]

@@ -10,30 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.journey.conftest import ROOT, processes_of, wait_for_text
+from tests.slurm import describe_job, write_commands
 
 Submit = Callable[..., "subprocess.Popen[str]"]
-
-SRUN = """#!/bin/bash
-# A step of the job, on this very machine.
-while [[ $1 == --* ]]; do shift; done
-exec "$@"
-"""
-SCONTROL = """#!/bin/bash
-case "$1" in
-show) tr ',' '\\n' <<<"$3" ;;
-requeue) echo "$2" >>"$REQUEUED" ;;
-esac
-"""
 
 
 @pytest.fixture
 def submit(environment: dict[str, str], tmp_path: Path) -> Submit:
     """Start the script as Slurm would, on one node."""
     programs = tmp_path / "bin"
-    programs.mkdir()
-    for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
+    write_commands(programs)
 
     def call(*arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -44,10 +30,7 @@ def submit(environment: dict[str, str], tmp_path: Path) -> Submit:
                 "PATH": f"{programs}:{os.environ['PATH']}",
                 "ORCHESTRATOR_PYTHON": sys.executable,
                 "REQUEUED": str(tmp_path / "requeued"),
-                "SLURM_JOB_ID": str(os.getpid()),
-                "SLURM_NNODES": "1",
-                "SLURM_JOB_NODELIST": os.uname().nodename,
-                "SLURM_CPUS_PER_TASK": "2",
+                **describe_job(os.getpid(), [os.uname().nodename], cpus=2),
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

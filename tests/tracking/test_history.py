@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import RecordError
+from orchestrator.tracking import journal
 from orchestrator.tracking.history import SearchHistory, read_search
 from orchestrator.tracking.metrics_file import append_metrics
 
@@ -140,6 +141,27 @@ def test_a_run_that_begins_again_forgets_its_epochs(make_search: MakeSearch) -> 
     record = read_search(search.folder).runs[0]
     assert [epoch["epoch"] for epoch in record.history] == [1, 2, 3]
     assert [epoch["val/accuracy"] for epoch in record.history] == [0.3, 0.4, 0.5]
+
+
+def test_what_has_interrupted_a_run_is_kept(make_search: MakeSearch) -> None:
+    """No lane is left; what was being trained waits and has it noted, nothing else has."""
+    search = make_search()
+    search.begin()
+    search.train(0, 0.5)
+    search.start(1)
+    search.book.append(journal.LOST, cause="node b is gone")
+    history = SearchHistory(search.folder)
+    history.follow()
+
+    assert history.lanes == {}
+    runs = [history.runs[run_id] for run_id in search.run_ids]
+    assert [run.status for run in runs] == ["finished", "waiting", "waiting", "waiting"]
+    assert [[note["cause"] for note in run.notes] for run in runs] == [
+        [],
+        ["node b is gone"],
+        [],
+        [],
+    ]
 
 
 def test_an_answer_is_kept(make_search: MakeSearch) -> None:
