@@ -180,11 +180,7 @@ def launch(
         InfeasibleError: Another search holds a GPU that the plan names.
     """
     folder = plan.folder / RAY_FOLDER
-    import ray  # noqa: F401  before the thread below, which imports parts of it
-
-    # Ray Train's import and Ray's start each leave a core idle.
-    beside = threading.Thread(target=import_module, args=("orchestrator.launch.lanes",))
-    beside.start()
+    beside = _import_lanes()
     devices = dict.fromkeys(seat.device for lane in plan.lanes.seats for seat in lane)
     with running_ray(cluster, devices=list(devices), logs=folder / LOGS), ExitStack() as held:
         beside.join()
@@ -211,6 +207,15 @@ def launch(
         finally:
             broker.tell("close", timeout_s=_FAREWELL_S)
             lanes.join(timeout_s=_FAREWELL_S)
+
+
+def _import_lanes() -> threading.Thread:
+    """Begin to import Ray Train beside Ray's start: each leaves a core idle."""
+    import ray  # noqa: F401  before the thread, which imports parts of it
+
+    thread = threading.Thread(target=import_module, args=("orchestrator.launch.lanes",))
+    thread.start()
+    return thread
 
 
 def _tick_until(tick: Callable[[], None], done: Callable[[], bool]) -> None:
