@@ -19,7 +19,7 @@ from orchestrator.training.context import (
     describe_process,
 )
 from orchestrator.training.loop import train
-from orchestrator.training.memory import OutOfMemoryError, release_memory
+from orchestrator.training.memory import OutOfMemoryError, end_memory, release_memory
 from orchestrator.training.result import Result
 
 _LANE = "in process"
@@ -60,6 +60,8 @@ def train_here(
         ending = describe_failure(error, Path(plan.place.folder))
         _end(book, plan.run_id, started, **ending)
         raise
+    if memory := end_memory(device):
+        book.append(journal.NOTE, run=plan.run_id, **memory)
     _end(
         book,
         plan.run_id,

@@ -27,7 +27,7 @@ from orchestrator.training.context import (
     describe_process,
 )
 from orchestrator.training.loop import train
-from orchestrator.training.memory import OutOfMemoryError, release_memory
+from orchestrator.training.memory import OutOfMemoryError, end_memory
 from orchestrator.training.result import Result
 
 
@@ -134,8 +134,10 @@ class _Worker:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, it must be told
             ending = self._end_of(error, assignment)
-        release_memory()
+        memory = end_memory(self._device)
         if self._rank == 0:
+            if memory:
+                self._tell("note", run_id, memory)
             self._finish(run_id, ending, result)
 
     def _end_of(self, error: Exception, assignment: Assignment) -> dict[str, Any]:

@@ -14,6 +14,8 @@ Attempt = Mapping[str, Any]
 Note = Mapping[str, Any]
 
 _SOFTWARE: Final = ("python", *PACKAGES, "cuda", "cudnn")
+_LEFT_BYTES: Final = 2**28
+"""What libraries keep on a GPU for themselves is less."""
 _WORKERS: Final = ("device_name", "cpu_capability", "threads")
 
 
@@ -80,21 +82,28 @@ def word_changes(attempts: Sequence[Attempt]) -> Iterator[str]:
 def word_notes(notes: Sequence[Note], attempts: Sequence[Attempt]) -> Iterator[str]:
     """What a user must hear of a run: nothing of what went as it should."""
     for note in notes:
-        if note["note"] == "resumed":
-            went_on = note["checkpoint"] or "the beginning"
-            for path in note["damaged"]:
-                yield f"{path} is damaged; went on from {went_on}"
-        elif note["note"] == "parts":
-            parts = f"{note['parts']} parts"
-            yield f"batches were cut into {parts}; batch normalisation sees one part at a time"
-        elif note["note"] == "scored":
-            at_once = f"{note['at_once']} at a time"
-            yield f"images were scored {at_once}: more found no memory on the GPU"
+        yield from _word_note(note)
     for kind, what in (("preempted", "preempted"), ("died", "lost a worker")):
         if told := [note for note in notes if note["note"] == kind]:
             times = "once" if len(told) == 1 else f"{len(told)} times"
             yield f"{what} {times} ({told[-1]['why']}); went on from its checkpoint"
     yield from word_changes(attempts)
+
+
+def _word_note(note: Note) -> Iterator[str]:
+    if note["note"] == "resumed":
+        went_on = note["checkpoint"] or "the beginning"
+        for path in note["damaged"]:
+            yield f"{path} is damaged; went on from {went_on}"
+    elif note["note"] == "parts":
+        parts = f"{note['parts']} parts"
+        yield f"batches were cut into {parts}; batch normalisation sees one part at a time"
+    elif note["note"] == "scored":
+        at_once = f"{note['at_once']} at a time"
+        yield f"images were scored {at_once}: more found no memory on the GPU"
+    elif note["note"] == "memory" and note["left"] > _LEFT_BYTES:
+        left = f"{note['left'] / 2**20:,.0f} MiB"
+        yield f"{left} of the GPU stayed taken after it; the next run of its lane has less"
 
 
 def count_interruptions(notes: Sequence[Note]) -> dict[str, int]:
@@ -115,7 +124,7 @@ def find_reused(notes: Sequence[Note], attempts: Sequence[Attempt]) -> str:
 def find_fewer(attempts: Sequence[Attempt], workers: int) -> str:
     """With how many workers a run was trained for a part, in words; empty where with all."""
     known = [len(attempt["workers"]) for attempt in attempts if attempt["workers"]]
-    fewer = dict.fromkeys(count for count in known if count != workers)
+    fewer = dict.fromkeys(count for count in known if count < workers)
     return f"{' and '.join(map(str, fewer))} of {workers} workers" if fewer else ""
 
 

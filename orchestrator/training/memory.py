@@ -7,6 +7,7 @@ plan says; batch normalisation alone sees the smaller parts.
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -65,6 +66,27 @@ def release_memory() -> None:
     if torch.cuda.is_available():
         gc.collect()
         torch.cuda.empty_cache()
+
+
+def end_memory(device: torch.device) -> dict[str, Any]:
+    """Give back what a training held of its GPU, and account for it.
+
+    Returns:
+        A note for the records: `peak`, the most that tensors took; `left`, what some still
+        take, and `reserved`, what is kept for this process beside; in bytes. Empty on a CPU.
+        The next peak is counted from here.
+    """
+    if device.type != "cuda":
+        return {}
+    peak = torch.cuda.max_memory_allocated(device)
+    release_memory()
+    torch.cuda.reset_peak_memory_stats(device)
+    return {
+        "note": "memory",
+        "peak": peak,
+        "left": torch.cuda.memory_allocated(device),
+        "reserved": torch.cuda.memory_reserved(device),
+    }
 
 
 def find_parts(state: TrainingState, shape: torch.Size, context: WorkerContext) -> int:

@@ -1,6 +1,7 @@
 """The sentence and the notes, word for word."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -256,6 +257,19 @@ def test_a_bent_metric_and_a_chosen_epoch_are_said(
         "it is bent",
         "each run counts its best epoch, chosen by the same validation data: "
         "the values are optimistic",
+    )
+
+
+def test_runs_that_lost_a_machine_are_counted(
+    make_record: MakeRecord, smoothing: Smoothing
+) -> None:
+    """Their numbers depend on when that was."""
+    record = make_record(smoothing({0.0: BASELINE, 0.1: UP}))
+    runs = [replace(run, fewer_workers="1 of 2 workers") for run in record.runs[:2]]
+
+    assert notes(replace(record, runs=(*runs, *record.runs[2:]))) == (
+        f"2 of {len(record.runs)} runs trained with 1 of 2 workers for a part, as a machine "
+        "was missing: their numbers do not come out again to the bit",
     )
 
 

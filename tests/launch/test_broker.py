@@ -493,3 +493,73 @@ def test_runs_that_are_settled_are_not_trained(
     assert first == FINISHED
     assert second["status"] == "failed"
     assert ("start", "demo/1/seed=0") not in kinds(tmp_path)
+
+
+def test_a_pause_brings_back_what_is_trained(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """Lanes are told to stop and take nothing more; their runs wait again, and none has ended.
+
+    What is on a machine that is gone, or will go, is preempted; a lost one is not waited for.
+    """
+
+    async def scene() -> tuple[str, list[bool]]:
+        broker = Broker(str(tmp_path), ["gone", "doomed", "well"])
+        submitted = asyncio.create_task(broker.train(plans))
+        for lane in ("gone", "doomed", "well"):
+            await broker.join(lane, "first", {"nodes": {f"id-{lane}": lane}})
+            await broker.next_assignment(lane, "first", 0)
+        assert await broker.list_nodes() == {
+            "id-gone": "gone",
+            "id-doomed": "doomed",
+            "id-well": "well",
+        }
+        pausing = asyncio.create_task(broker.pause(["id-gone"], ["id-doomed"]))
+        await broker.wait_for_stop("well", "first")
+        verdict = await broker.report("well", "first", plans[2]["run_id"], 1, {"a": 1.0})
+        waited = [pausing.done()]
+        stopped = {**FINISHED, "status": "stopped"}
+        await broker.finish("doomed", "first", plans[1]["run_id"], stopped)
+        await broker.finish("well", "first", plans[2]["run_id"], stopped)
+        await pausing
+        asked = asyncio.create_task(broker.next_assignment("well", "first", 1))
+        await asyncio.sleep(0)
+        waited += [asked.done(), submitted.done()]
+        for task in (asked, submitted):
+            task.cancel()
+        return verdict, waited
+
+    verdict, done = play(scene())
+
+    assert (verdict, done) == ("stop", [False, False, False])
+    entries = list(journal.JournalReader(tmp_path).read())
+    assert [(e["run"], e["why"]) for e in entries if e["kind"] == journal.NOTE] == [
+        (plans[0]["run_id"], "its machine is gone"),
+        (plans[1]["run_id"], "its machine will be taken away"),
+    ]
+    assert journal.END not in {entry["kind"] for entry in entries}
+
+
+def test_a_death_is_noted_once_the_lane_is_up_again(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """Until then it may turn out that the machine is gone, which is no death of a worker."""
+
+    async def scene() -> None:
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1"])
+        submitted = asyncio.create_task(broker.train(plans[:2]))
+        for lane in ("lane 0", "lane 1"):
+            await broker.join(lane, "first", {"nodes": {f"id-{lane}": lane}})
+            await broker.next_assignment(lane, "first", 0)
+            await broker.charge(lane, [0], "the actor is dead")
+        await broker.join("lane 0", "second", {})
+        await broker.pause(["id-lane 1"], [])
+        submitted.cancel()
+
+    play(scene())
+
+    noted = [e for e in journal.JournalReader(tmp_path).read() if e["kind"] == journal.NOTE]
+    assert [(entry["run"], entry["note"]) for entry in noted] == [
+        (plans[0]["run_id"], "died"),
+        (plans[1]["run_id"], "preempted"),
+    ]

@@ -150,3 +150,40 @@ def test_counts_are_worded_in_singular_and_plural() -> None:
     words = [word_count(n, "GPU") for n in (0, 1, 2)]
 
     assert words == ["0 GPUs", "1 GPU", "2 GPUs"]
+
+
+def test_an_elastic_lane_has_fewer_workers_where_there_is_no_room_for_all() -> None:
+    """As many as there is room for; it still knows how many it should have."""
+    asked = {"workers": 4, "min_workers": 2}
+
+    plan = place(cluster((3, 0)), **asked)
+
+    assert (plan.lanes, plan.workers, plan.missing) == (1, 3, 1)
+    assert plan.request.workers == 4
+    whole = place_lanes(cluster((3, 0), (2, 0)), plan.request, most=9)
+    assert (whole.lanes, whole.workers, whole.missing) == (1, 4, 0)
+
+
+def test_whole_lanes_come_before_more_of_them() -> None:
+    """Eight CPUs hold two lanes of four, not four of two."""
+    plan = place(cluster((8, 0)), workers=4, min_workers=2)
+
+    assert (plan.lanes, plan.workers, plan.missing) == (2, 4, 0)
+
+
+def test_too_few_for_an_elastic_lane_names_the_least_number() -> None:
+    """It is the one to change."""
+    with pytest.raises(InfeasibleError) as told:
+        place(cluster((1, 0)), workers=4, min_workers=2)
+
+    assert str(told.value) == (
+        "resources.min_workers: 2 workers of 1 CPU each do not fit on this machine with 1 CPU "
+        "and 0 GPUs; set it to 1 at most"
+    )
+
+
+def test_a_lane_that_is_cut_to_fewer_workers_lacks_none() -> None:
+    """It was decided so, and waits for nobody."""
+    plan = place(cluster((3, 0)), workers=4, min_workers=2).cut(1, workers=1)
+
+    assert (plan.workers, plan.missing, plan.min_workers) == (1, 0, None)

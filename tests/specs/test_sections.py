@@ -189,6 +189,37 @@ def test_plain_names_are_taken(load: Load, name: str) -> None:
     assert load("", f"name='{name}'").keys.name == name
 
 
+@pytest.mark.parametrize(
+    ("resources", "place", "mistake"),
+    [
+        (
+            "num_workers: 2, min_workers: 2",
+            "5:42: resources.min_workers",
+            "num_workers, 2 (got 2)",
+        ),
+        ("min_workers: 1", "5:26: resources.min_workers", "less than num_workers, 1 (got 1)"),
+        (
+            "num_workers: 2, min_workers: 1, visible_devices: [[0], [1]]",
+            "5:62: resources.visible_devices",
+            "give one list for all nodes",
+        ),
+        (
+            "num_workers: 2, min_workers: 1, visible_devices: {a: [0], b: [1]}",
+            "5:62: resources.visible_devices",
+            "give one list for all nodes",
+        ),
+    ],
+)
+def test_an_elastic_run_needs_something_to_lose(
+    refused: Refused, resources: str, place: str, mistake: str
+) -> None:
+    """Fewer workers than all, and no GPU that belongs to one node or one lane."""
+    (told,) = refused(f"resources: {{{resources}}}\n")
+
+    assert told.startswith(f"x.yaml:{place}: ")
+    assert told.endswith(mistake)
+
+
 def test_momentum_belongs_to_sgd(refused: Refused) -> None:
     """A key that the optimizer has no use for is refused, not ignored."""
     assert refused("optimizer: {name: adamw, momentum: 0.9}\n") == (

@@ -129,3 +129,22 @@ def test_another_run_of_the_same_numbers_is_found_where_the_newest_is_gone(
     found = FinishedRuns(tmp_path).find(fingerprint)
     assert found is not None
     assert found.run_id == searches[0].run_ids[0]
+
+
+def test_a_run_that_lost_a_worker_for_a_part_is_not_found(
+    make_search: MakeSearch, tmp_path: Path
+) -> None:
+    """Its numbers are not those that its plan says."""
+    search = make_search(resources={"num_workers": 2, "min_workers": 1})
+    search.begin()
+    for index, count in enumerate((1, 2)):
+        search.keep_weights(index)
+        search.join("lane 0", workers=[{"rank": rank} for rank in range(count)])
+        search.train(index, 0.5)
+    search.close()
+    runs = FinishedRuns(tmp_path)
+
+    short, whole = (run.fingerprint for run in search.plan.runs[:2])
+
+    assert runs.find(short) is None
+    assert runs.find(whole) is not None

@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.errors import RecordError
 from orchestrator.tracking import journal
+from orchestrator.tracking.attempts import count_interruptions
 from orchestrator.tracking.history import SearchHistory, read_search
 from orchestrator.tracking.metrics_file import append_metrics
 
@@ -290,3 +291,43 @@ def test_a_run_that_goes_on_has_its_whole_file(make_search: MakeSearch) -> None:
         "1,1.0,0.5",
         "2,0.5,0.75",
     ]
+
+
+def lane_of(workers: int) -> list[dict[str, Any]]:
+    """What the ranks of a lane say of themselves."""
+    return [{"rank": rank, "device": "cpu", "threads": 1} for rank in range(workers)]
+
+
+def test_a_run_that_had_fewer_workers_for_a_part_is_marked(make_search: MakeSearch) -> None:
+    """Whatever number it ended with; one that always had all of them is not."""
+    search = make_search(resources={"num_workers": 2, "min_workers": 1})
+    search.begin()
+    for count in (2, 1, 2):
+        search.join("lane 0", workers=lane_of(count))
+        search.start(0)
+    search.start(1)
+
+    first, second, *_ = follow(search).to_record().runs
+
+    assert (first.fewer_workers, second.fewer_workers) == ("1 of 2 workers", "")
+
+
+def test_what_has_interrupted_a_run_is_told_by_its_kind(make_search: MakeSearch) -> None:
+    """A machine that was taken away is no failure, and a death is no preemption."""
+    search = make_search()
+    search.begin()
+    search.start(0)
+    for why in ("its machine will be taken away", "its machine is gone"):
+        search.note(0, "preempted", why=why)
+    search.note(0, "died", why="the actor is dead")
+    search.note(0, "memory", peak=2**31, left=2**29, reserved=2**29)
+    search.note(0, "memory", peak=2**31, left=2**20, reserved=2**21)
+
+    run = follow(search).runs[search.run_ids[0]]
+
+    assert run.to_record("x").notes == (
+        "512 MiB of the GPU stayed taken after it; the next run of its lane has less",
+        "preempted 2 times (its machine is gone); went on from its checkpoint",
+        "lost a worker once (the actor is dead); went on from its checkpoint",
+    )
+    assert count_interruptions(run.notes) == {"preemptions": 2, "deaths": 1}

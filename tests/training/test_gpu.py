@@ -22,7 +22,7 @@ from orchestrator.training.data.loader import TrainLoader
 from orchestrator.training.evaluation import evaluate
 from orchestrator.training.loop import train
 from orchestrator.training.loss import Targets
-from orchestrator.training.memory import OutOfMemoryError, release_memory
+from orchestrator.training.memory import OutOfMemoryError, end_memory, release_memory
 from orchestrator.training.precision import Precision
 from orchestrator.training.restore import restore_run
 from orchestrator.training.state import TrainingState
@@ -127,6 +127,19 @@ def test_a_batch_that_does_not_fit_is_cut_until_it_does(
 
     assert cut.weights_sha256 == automatic.weights_sha256 == expected.weights_sha256
     assert found.notes == [{"note": "parts", "parts": 4}] == worker.notes[-1:]
+
+
+def test_a_run_gives_its_memory_back(make_wide: MakeAssignment, new_worker: NewWorker) -> None:
+    """It is counted: the peak of each run by itself, and what is left: next to nothing."""
+    end_memory(DEVICE)
+    train(make_wide(8, accumulate=1), new_worker().context)
+    large = end_memory(DEVICE)
+    train(make_wide(8, accumulate=4), new_worker().context)
+    small = end_memory(DEVICE)
+
+    assert large["peak"] > 2**30 > small["peak"] > 2**27
+    assert max(large["left"], small["left"]) < 2**28
+    assert max(large["reserved"], small["reserved"]) < 2**28
 
 
 def test_validation_that_does_not_fit_is_scored_in_smaller_batches(
