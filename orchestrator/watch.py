@@ -22,8 +22,8 @@ class Watch:
     def lost(self, cause: str) -> None:
         """Ray has died under the search, which goes on with another."""
 
-    def waiting(self, what: str, left_s: float) -> None:
-        """Called twice a second while GPUs are waited for that other searches hold."""
+    def waiting(self, what: str) -> None:
+        """Called now and then while nothing can begin: what is waited for, and how long."""
 
     def answered(self, record: "SearchRecord", summary: "SearchSummary") -> None:
         """Every run has ended; Ray may still be ending."""

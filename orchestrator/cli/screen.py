@@ -111,16 +111,14 @@ class Screen(Watch):
         self._console.print(f"{cause}; starting its lanes again", highlight=False, markup=False)
 
     @_unread_if_closed()
-    def waiting(self, what: str, left_s: float) -> None:
-        """Count down in the live view, or print a line once a minute."""
+    def waiting(self, what: str) -> None:
+        """Show it in the live view, or print a line once a minute."""
         self._notice_hangup()
-        minutes, seconds = divmod(round(left_s), 60)
-        text = f"{what or 'waiting for GPUs'}; giving up in {minutes}:{seconds:02d}"
         if self._live is not None:
-            self._view.wait_for(text)
+            self._view.wait_for(what)
         elif time.monotonic() - self._told > _TELL_EVERY_S:
             self._told = time.monotonic()
-            click.echo(text)
+            click.echo(what)
             sys.stdout.flush()
 
     @_unread_if_closed()

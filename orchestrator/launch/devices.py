@@ -24,17 +24,22 @@ _TOKEN: Final = re.compile(r"gpu_(\d+)")
 _LISTED: Final = re.compile(r"GPU (?P<index>\d+): .*?(?:\(UUID: (?P<uuid>[^)]+)\))?\s*")
 
 
-def _not_told(what: str, left_s: float) -> None:
+def _not_told(what: str) -> None:
     """Nobody wants to know."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long GPUs that other searches hold are waited for."""
+    """How long something is waited for, and who is told meanwhile."""
 
     seconds: float = 0.0
-    told: Callable[[str, float], None] = _not_told
-    """Called about twice a second with what is waited for, and for how many seconds more."""
+    told: Callable[[str], None] = _not_told
+    """Called about twice a second with what is waited for, and what is done then."""
+
+    def tell(self, what: str, left_s: float, *, then: str = "giving up") -> None:
+        """Tell what is waited for, and what is done in so many seconds."""
+        minutes, seconds = divmod(round(max(0.0, left_s)), 60)
+        self.told(f"{what}; {then} in {minutes}:{seconds:02d}")
 
 
 def find_here() -> tuple[Device, ...]:

@@ -14,6 +14,7 @@ from orchestrator.planning.lanes import LanePlan
 
 _Answer = TypeVar("_Answer")
 _WATCH_EVERY_S: Final = 2.0
+_WORKER_CLASS: Final = "RayTrainWorker"
 _PATIENCE_S: Final = 120.0
 """How long a node may take; its first process may have to import everything."""
 
@@ -58,6 +59,8 @@ class NodeWatch:
         self._seats.pop("", None)
         self._find_nodes = find_nodes
         self._asked = time.monotonic()
+        self.has_begun = False
+        """Whether some lane has come up."""
 
     def find_lost(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """The nodes that are gone, and those that will go; asks Ray now and then.
@@ -69,7 +72,9 @@ class NodeWatch:
             return {}, {}
         import ray
 
-        names = {**self._seats, **self._find_nodes()}
+        used = self._find_nodes()
+        self.has_begun = self.has_begun or bool(used)
+        names = {**self._seats, **used}
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         draining = list_draining() & alive
         self._asked = time.monotonic()
@@ -77,6 +82,29 @@ class NodeWatch:
             {node: name for node, name in names.items() if node not in alive},
             {node: name for node, name in names.items() if node in draining},
         )
+
+
+def word_shortage(lanes: LanePlan) -> str:
+    """What keeps every lane from coming up on a Ray that others use; empty where nothing does.
+
+    Args:
+        lanes: What this driver waits for.
+    """
+    import ray
+
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    actors = ray._private.state.actors(job_id=job).values()
+    if any(actor["ActorClassName"] == _WORKER_CLASS for actor in actors):
+        # Some lane has room, and starts its processes.
+        return ""
+    free, there = ray.available_resources(), ray.cluster_resources()
+    needs = {"CPU": lanes.cpus_per_worker, "GPU": lanes.gpus_per_worker}
+    for kind, each in needs.items():
+        need, left = each * lanes.workers, free.get(kind, 0.0)
+        if need > left:
+            of = f"{left:g} of {there.get(kind, 0.0):g} {kind}s are free"
+            return f"waiting for room: {of}, and a run needs {need:g}"
+    return ""
 
 
 def find_blind_nodes(nodes: Sequence[Node], folder: Path) -> list[Node]:

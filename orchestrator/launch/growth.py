@@ -70,7 +70,8 @@ def make_room(lanes: LanePlan, patience: Patience) -> None:
     try:
         while not group.wait(_POLL_S) and (left_s := deadline - time.monotonic()) > 0:
             room = word_count(workers, "worker")
-            patience.told(f"the autoscaler makes room for {room}", left_s)
+            what = f"the autoscaler makes room for {room}"
+            patience.tell(what, left_s, then="taking what there is")
     finally:
         if ray.is_initialized():
             remove_placement_group(group)

@@ -8,7 +8,7 @@ from typing import Final
 from orchestrator.errors import InfeasibleError
 from orchestrator.launch.cluster import look
 from orchestrator.launch.devices import Patience
-from orchestrator.launch.everywhere import NodeWatch, refuse_unshared
+from orchestrator.launch.everywhere import NodeWatch, refuse_unshared, word_shortage
 from orchestrator.launch.growth import Regrowth, make_room
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.lanes import LanePlan
@@ -17,6 +17,9 @@ from orchestrator.planning.placement import place_lanes
 RETURN_S: Final = 900.0
 """How long a machine that is gone is waited for, or another in its place."""
 _LOOK_EVERY_S: Final = 2.0
+_BEGIN_S: Final = 8.0
+"""How long lanes may take to come up until it is asked why."""
+_SHORTAGE_EVERY_S: Final = 4.0
 
 
 class MachineWatch:
@@ -32,6 +35,8 @@ class MachineWatch:
         """Ray's name of each node that is gone to that of the machine."""
         self.doomed: Mapping[str, str] = {}
         """Of each that will be taken away, likewise."""
+        self._lanes = lanes
+        self._next = time.monotonic() + _BEGIN_S
         self._nodes = NodeWatch(lanes, find_nodes)
         self._regrowth = Regrowth(lanes)
 
@@ -43,6 +48,13 @@ class MachineWatch:
         if self.doomed:
             return f"node {' and '.join(self.doomed.values())} will be taken away"
         return self._regrowth.find_room()
+
+    def find_shortage(self) -> str:
+        """What the lanes wait for, in words, now and then; empty once one of them is up."""
+        if self._nodes.has_begun or time.monotonic() < self._next:
+            return ""
+        self._next = time.monotonic() + _SHORTAGE_EVERY_S
+        return word_shortage(self._lanes)
 
     def close(self) -> None:
         """Ask no more."""
@@ -72,7 +84,7 @@ def place_anew(
             left_s = deadline - time.monotonic()
             if left_s < 0:
                 raise
-            patience.told(f"waiting for a machine: {error}", left_s)
+            patience.tell(f"waiting for a machine: {error}", left_s)
             if cluster.growth:
                 # No demand, no machine.
                 make_room(lanes, Patience(seconds=left_s, told=patience.told))

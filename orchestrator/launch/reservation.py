@@ -90,6 +90,5 @@ def _wait_for(group: Any, plan: LanePlan, patience: Patience) -> None:  # noqa: 
         if passed > max(patience.seconds, _AT_ONCE_S):
             raise InfeasibleError(explain_held(find_held(look(), plan)))
         if patience.seconds:
-            patience.told(
-                "; ".join(find_held(look(), plan)), max(0.0, patience.seconds - passed)
-            )
+            held = "; ".join(find_held(look(), plan)) or "waiting for GPUs"
+            patience.tell(held, patience.seconds - passed)

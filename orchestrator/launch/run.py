@@ -46,6 +46,7 @@ class Launched:
     """Of the runs that need not be trained."""
     parts: Mapping[str, int]
     """Of a batch, of runs that were found to need several."""
+    patience: Patience
     machines: MachineWatch | None
     """Of a cluster; None where Ray is ours, on this machine."""
     _failures: list[BaseException] = field(default_factory=list)
@@ -105,6 +106,8 @@ class Launched:
         """Why the lanes must be placed anew; empty while they stand well."""
         if not self._change and self.machines is not None and self._is_settled:
             self._change = self.machines.find_change()
+            if shortage := self.machines.find_shortage():
+                self.patience.told(shortage)
         return self._change
 
     def _pause(self, tick: Callable[[], None]) -> None:
@@ -202,6 +205,7 @@ def launch(
                 lanes=lanes,
                 endings=endings,
                 parts=parts,
+                patience=patience,
                 machines=machines,
             )
         finally:

@@ -199,3 +199,29 @@ def test_fewer_machines_train_fewer_runs_at_a_time(
         sorted(entry["lane"] for entry in part if entry["kind"] == "lane")
         for part in (entries[:lost], entries[lost:])
     ] == [["lane 0", "lane 1"], ["lane 0"]]
+
+
+HOLD = """
+import sys, ray
+from ray.util.placement_group import placement_group
+ray.init(address=sys.argv[1], log_to_driver=False)
+group = placement_group([{"CPU": 2}])
+ray.get(group.ready())
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_who_waits_for_others_says_so(start: Start, running_ray: str) -> None:
+    """On a Ray whose CPUs are all taken a search says what is free, and begins when it may."""
+    # A Ray that is started on one machine asks for the token that it has made there.
+    with running(HOLD, running_ray, RAY_AUTH_MODE="token") as holder:
+        assert answer_of(holder) == "held"
+        process = start("run", "pins.yaml", "training.epochs=1", RAY_ADDRESS=running_ray)
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        waiting = next(line for line in lines if "waiting" in line)
+
+    out, err = process.communicate(timeout=100)
+    assert waiting == "waiting for room: 0 of 2 CPUs are free, and a run needs 1\n"
+    assert process.returncode == 0, err + out

@@ -142,5 +142,5 @@ def test_a_search_waits_for_the_nodes_that_it_needs(
         "0 GPUs; set it to 4 at most\n"
     )
     assert done.status == 0, done.err
-    assert "the autoscaler makes room for 2 workers; giving up in " in done.out
+    assert "the autoscaler makes room for 2 workers; taking what there is in " in done.out
     assert "label_smoothing=0.4" in done.out
