@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InfeasibleError
+from orchestrator.launch.authentication import refuse_open_ray
 from orchestrator.launch.devices import find_here, leave_visible, read_tokens
 from orchestrator.launch.environment import ADDRESS
 from orchestrator.launch.growth import find_growth
@@ -30,7 +31,7 @@ def look() -> Cluster:
     """What the machines offer: the running cluster, or this machine with nothing started.
 
     Raises:
-        InfeasibleError: RAY_ADDRESS is set and no Ray answers there.
+        InfeasibleError: RAY_ADDRESS is set and no Ray answers there, or one without tokens.
     """
     address = os.environ.get(ADDRESS, "")
     rehearses = os.environ.get(REHEARSAL_VARIABLE, "") == "cpu"
@@ -176,6 +177,7 @@ def _join(address: str) -> None:
             f"{ADDRESS}: no Ray answers at {address} "
             f"({str(error).splitlines()[0]}); `{ADDRESS}=` starts one on this machine"
         ) from error
+    refuse_open_ray(ray.get_runtime_context().gcs_address)
 
 
 def _check_address(address: str) -> None:

@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.journey.conftest import Orchestrate, digests, mlflow_runs, processes_of
+from tests.journey.conftest import (
+    RAY,
+    Orchestrate,
+    answer_of,
+    digests,
+    mlflow_runs,
+    processes_of,
+    running,
+)
 
 
 def test_a_search_from_yaml_to_the_answer(
@@ -138,6 +146,29 @@ def test_where_every_run_fails_the_first_cause_is_shown(
     assert "the whole traceback is in " in ran.out
     assert "no run has finished" in orchestrate("compare", "small").out
     assert set(mlflow_runs(storage).values()) == {"FAILED"}
+
+
+def test_a_ray_without_tokens_is_told_at_once(
+    orchestrate: Orchestrate,
+    small_spec: str,
+    storage: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A command that asks for a token says so when it joins, and not its first dead actor."""
+    folder = str(tmp_path_factory.getbasetemp() / "o")
+    with running(RAY, folder, RAY_AUTH_MODE="disabled") as process:
+        address = answer_of(process)
+        tokens = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "ab" * 32}
+        refused = orchestrate("run", small_spec, RAY_ADDRESS=address, **tokens)
+        planned = orchestrate("plan", small_spec, RAY_ADDRESS=address, RAY_AUTH_MODE="disabled")
+
+    assert refused.status == 3
+    assert refused.err == (
+        f"RAY_ADDRESS: the Ray at {address} asks for no token, and its workers could not speak "
+        f"to this command, which asks for one; join it with RAY_AUTH_MODE=disabled\n"
+    )
+    assert not (storage / "small").exists()
+    assert planned.status == 0, planned.err
 
 
 def test_in_process_the_exception_comes_through(
