@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.planning.cluster import Cluster
-from orchestrator.planning.placement import place_lanes
+from orchestrator.planning.placement import place_again
 from orchestrator.planning.refusals import explain_held, find_held
 from orchestrator.planning.search_plan import SearchPlan
 from orchestrator.watch import Watch
@@ -30,7 +30,7 @@ def refuse_cluster(plan: SearchPlan, cluster: Cluster, *, wait_min: float) -> No
 def settle(
     plan: SearchPlan, cluster: Cluster, watch: Watch, *, wait_min: float
 ) -> tuple[Cluster, SearchPlan]:
-    """Let an autoscaler add what a plan needs, and place the plan on what is there then.
+    """Let an autoscaler add what a plan needs, and place the plan on what is there first.
 
     Raises:
         InfeasibleError: There is no room for a single lane after all, or a new node does not
@@ -46,6 +46,6 @@ def settle(
     patience = Patience(seconds=max(GROWTH_S, 60 * wait_min), told=watch.waiting)
     make_room(plan.lanes, patience)
     cluster = look()
-    lanes = place_lanes(cluster, plan.lanes.request, most=plan.lanes.lanes)
+    lanes = place_again(cluster, plan.lanes)
     refuse_unshared(cluster, lanes, plan.folder.parents[1])
     return cluster, replace(plan, lanes=lanes)

@@ -63,6 +63,10 @@ class Broker:
         nodes = [lane.nodes for lane in self._ledger.lanes.values()]
         return {key: name for lane in nodes for key, name in lane.items()}
 
+    async def count_waiting(self) -> int:
+        """How many runs wait for a lane."""
+        return len(list(self._ledger.queue))
+
     async def pause(self, lost: Sequence[str], doomed: Sequence[str]) -> None:
         """Let every lane write a checkpoint and stop; return once all have that still can.
 

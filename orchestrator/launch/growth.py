@@ -1,6 +1,7 @@
 """What an autoscaler may still add to a cluster, and how it is brought to do so."""
 
 import time
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import yaml
@@ -9,13 +10,15 @@ from orchestrator.launch.devices import Patience
 from orchestrator.launch.environment import HEAD_FILE
 from orchestrator.planning.cluster import Device, Node, word_count
 from orchestrator.planning.lanes import LanePlan
-from orchestrator.planning.placement import place_lanes
+from orchestrator.planning.placement import place_again
 
 GROWTH_S: Final = 900.0
 """How long a node may take until it has joined: a machine, its installation, its Ray."""
 _POLL_S: Final = 0.5
 _REGROW_EVERY_S: Final = 15.0
-"""From a placement to the next one with more workers, at least: each costs seconds."""
+"""From a placement to the next question for room, at least: each costs seconds."""
+_GATHER_S: Final = 15.0
+"""How long more room is waited for once there is some: machines come one by one."""
 _GLANCE_S: Final = 0.001
 
 
@@ -53,71 +56,111 @@ def _read_type(name: str, values: dict[str, Any]) -> Node:
     )
 
 
-def make_room(lanes: LanePlan, patience: Patience) -> None:
-    """Wait until the autoscaler has made room for all lanes, as long as there is patience.
+class Demand:
+    """Room asked of Ray, for which an autoscaler adds machines; it ends with this process.
 
     Args:
-        lanes: Planned for what there is and what may be added.
-        patience: How long, and who is told.
-    """
-    import ray
-    from ray.util.placement_group import placement_group, remove_placement_group
-
-    workers = lanes.lanes * lanes.workers
-    # A demand that ends with this process, however that ends.
-    group = placement_group([_bundle(lanes)] * workers, strategy=lanes.placement.upper())
-    deadline = time.monotonic() + patience.seconds
-    try:
-        while not group.wait(_POLL_S) and (left_s := deadline - time.monotonic()) > 0:
-            room = word_count(workers, "worker")
-            what = f"the autoscaler makes room for {room}"
-            patience.tell(what, left_s, then="taking what there is")
-    finally:
-        if ray.is_initialized():
-            remove_placement_group(group)
-
-
-class Regrowth:
-    """Asks for a worker that elastic lanes lack, and tells when there is room for it.
-
-    Args:
-        lanes: As they are trained on now.
+        lanes: What each consists of.
+        sizes: Workers of each room.
     """
 
-    def __init__(self, lanes: LanePlan) -> None:
-        self._lanes = lanes
-        self._group: Any = None
-        self._next = time.monotonic() + _REGROW_EVERY_S
+    def __init__(self, lanes: LanePlan, sizes: Sequence[int]) -> None:
+        from ray.util.placement_group import placement_group
 
-    def find_room(self) -> str:
-        """How many workers a lane could have now, in words; empty while it cannot have more."""
-        if not self._lanes.missing or time.monotonic() < self._next:
-            return ""
-        from ray.util.placement_group import placement_group, remove_placement_group
+        strategy = lanes.placement.upper()
+        self._groups = [placement_group([_bundle(lanes)] * size, strategy) for size in sizes]
+        self._found = 0.0
 
-        from orchestrator.launch.cluster import look
-
-        if self._group is None:
-            # A demand, for which an autoscaler adds a machine; it ends with this process.
-            self._group = placement_group([_bundle(self._lanes)])
-        if not self._group.wait(_GLANCE_S):
-            return ""
-        remove_placement_group(self._group)
-        self._group, self._next = None, time.monotonic() + _REGROW_EVERY_S
-        wanted = self._lanes.request
-        grown = place_lanes(look(), wanted, most=self._lanes.lanes)
-        if grown.workers <= self._lanes.workers:
-            # What Ray has found is not what the plan may use.
-            return ""
-        return f"there is room for {grown.workers} of {wanted.workers} workers again"
+    def has_room(self) -> bool:
+        """Whether there is all that was asked for, or some and no more in a while after it."""
+        found = sum(group.wait(_GLANCE_S) for group in self._groups)
+        if found and not self._found:
+            self._found = time.monotonic()
+        waited = time.monotonic() - self._found
+        return found == len(self._groups) or bool(found and waited > _GATHER_S)
 
     def close(self) -> None:
-        """Ask no more."""
+        """Ask for it no more."""
         import ray
         from ray.util.placement_group import remove_placement_group
 
-        if self._group is not None and ray.is_initialized():
-            remove_placement_group(self._group)
+        if ray.is_initialized():
+            for group in self._groups:
+                remove_placement_group(group)
+
+
+def make_room(lanes: LanePlan, patience: Patience) -> None:
+    """Wait until the autoscaler has made room, as long as there is patience.
+
+    Args:
+        lanes: Planned for what there is and what may be added; one of them can begin.
+        patience: How long, and who is told.
+    """
+    demand = Demand(lanes, [lanes.workers] * lanes.lanes)
+    deadline = time.monotonic() + patience.seconds
+    room = word_count(lanes.lanes * lanes.workers, "worker")
+    try:
+        while not demand.has_room() and (left_s := deadline - time.monotonic()) > 0:
+            what = f"the autoscaler makes room for {room}"
+            patience.tell(what, left_s, then="taking what there is")
+            time.sleep(_POLL_S)
+    finally:
+        demand.close()
+
+
+class Regrowth:
+    """Asks for what lanes lack, and tells when there is room for some of it.
+
+    Args:
+        lanes: As they are trained on now.
+        count_waiting: How many runs wait for a lane.
+    """
+
+    def __init__(self, lanes: LanePlan, count_waiting: Callable[[], int]) -> None:
+        self._lanes = lanes
+        self._count_waiting = count_waiting
+        self._demand: Demand | None = None
+        self._next = time.monotonic() + _REGROW_EVERY_S
+
+    def find_room(self) -> str:
+        """For how much there is room now, in words; empty while it is no more than there is."""
+        lacks = self._lanes.missing or self._lanes.missing_lanes
+        if not lacks or time.monotonic() < self._next:
+            return ""
+        self._next = time.monotonic() + _POLL_S
+        if self._demand is None:
+            sizes = self._list_missing()
+            self._demand = Demand(self._lanes, sizes) if sizes else None
+        if self._demand is None or not self._demand.has_room():
+            return ""
+        self.close()
+        self._next = time.monotonic() + _REGROW_EVERY_S
+        return self._compare()
+
+    def close(self) -> None:
+        """Ask no more."""
+        if self._demand is not None:
+            self._demand.close()
+            self._demand = None
+
+    def _list_missing(self) -> list[int]:
+        """Workers of each room to ask for: one for every rank, or for every lane."""
+        if self._lanes.missing:
+            return [1] * self._lanes.missing
+        # A lane that no run waits for would stand idle.
+        count = min(self._lanes.missing_lanes, self._count_waiting())
+        return [self._lanes.workers] * count
+
+    def _compare(self) -> str:
+        from orchestrator.launch.cluster import look
+
+        there, grown = self._lanes, place_again(look(), self._lanes)
+        if grown.workers > there.workers:
+            return f"there is room for {grown.workers} of {grown.request.workers} workers again"
+        if grown.workers == there.workers and grown.lanes > there.lanes:
+            return f"there is room for {word_count(grown.lanes, 'run')} at a time"
+        # What Ray has found is not what the plan may use.
+        return ""
 
 
 def _bundle(lanes: LanePlan) -> dict[str, float]:

@@ -74,6 +74,13 @@ class BrokerHandle:
             nodes = self.ask("list_nodes", timeout_s=_ANSWER_S)
         return nodes
 
+    def count_waiting(self) -> int:
+        """As the broker's own; 0 where it does not answer."""
+        count = 0
+        with suppress(ray.exceptions.RayError):
+            count = self.ask("count_waiting", timeout_s=_ANSWER_S)
+        return count
+
     def kill(self) -> None:
         """End the broker; whoever waits for it is told at once."""
         ray.kill(self.actor)

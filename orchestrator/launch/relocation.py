@@ -12,7 +12,7 @@ from orchestrator.launch.everywhere import NodeWatch, refuse_unshared, word_shor
 from orchestrator.launch.growth import Regrowth, make_room
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.lanes import LanePlan
-from orchestrator.planning.placement import place_lanes
+from orchestrator.planning.placement import place_again
 
 RETURN_S: Final = 900.0
 """How long a machine that is gone is waited for, or another in its place."""
@@ -28,9 +28,15 @@ class MachineWatch:
     Args:
         lanes: As they are trained on now.
         find_nodes: As for `NodeWatch`.
+        count_waiting: How many runs wait for a lane.
     """
 
-    def __init__(self, lanes: LanePlan, find_nodes: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        lanes: LanePlan,
+        find_nodes: Callable[[], Mapping[str, str]],
+        count_waiting: Callable[[], int],
+    ) -> None:
         self.lost: Mapping[str, str] = {}
         """Ray's name of each node that is gone to that of the machine."""
         self.doomed: Mapping[str, str] = {}
@@ -38,7 +44,7 @@ class MachineWatch:
         self._lanes = lanes
         self._next = time.monotonic() + _BEGIN_S
         self._nodes = NodeWatch(lanes, find_nodes)
-        self._regrowth = Regrowth(lanes)
+        self._regrowth = Regrowth(lanes, count_waiting)
 
     def find_change(self) -> str:
         """What has changed, in words; empty while nothing has. Asks Ray now and then."""
@@ -78,7 +84,7 @@ def place_anew(
     while True:
         cluster = look()
         try:
-            placed = place_lanes(cluster, lanes.request, most=lanes.lanes)
+            placed = place_again(cluster, lanes)
             refuse_unshared(cluster, placed, storage)
         except InfeasibleError as error:
             left_s = deadline - time.monotonic()

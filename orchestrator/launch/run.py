@@ -195,7 +195,7 @@ def launch(
         joined = bool(cluster.address)
         machines = None
         if joined:
-            machines = MachineWatch(plan.lanes, broker.list_nodes)
+            machines = MachineWatch(plan.lanes, broker.list_nodes, broker.count_waiting)
             held.callback(machines.close)
         lanes = Lanes(plan.lanes, broker, folder=folder, joined=joined)
         try:

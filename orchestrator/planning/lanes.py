@@ -53,6 +53,8 @@ class LanePlan(LaneRequest):
     GPUs are known by their number alone."""
     missing: int = 0
     """Ranks of each lane, an elastic one, for which there is no room now."""
+    missing_lanes: int = 0
+    """Lanes that were planned beside these, and for which there is no room now."""
 
     @property
     def request(self) -> LaneRequest:
@@ -62,7 +64,7 @@ class LanePlan(LaneRequest):
 
     def cut(self, lanes: int, *, workers: int | None = None) -> "LanePlan":
         """Fewer lanes of this kind, or lanes of so few workers."""
-        fewer = replace(self, lanes=lanes, seats=self.seats[:lanes])
+        fewer = replace(self, lanes=lanes, seats=self.seats[:lanes], missing_lanes=0)
         if workers is None:
             return fewer
         seats = tuple(lane[:workers] for lane in fewer.seats)

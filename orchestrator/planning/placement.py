@@ -31,6 +31,17 @@ def place_lanes(cluster: Cluster, asked: LaneRequest, *, most: int) -> LanePlan:
     return _place(cluster, asked, most, workers=fewest)
 
 
+def place_again(cluster: Cluster, planned: LanePlan) -> LanePlan:
+    """The lanes of a plan on the machines that there are now, as many as there is room for.
+
+    Raises:
+        InfeasibleError: As for `place_lanes`.
+    """
+    wanted = planned.lanes + planned.missing_lanes
+    placed = place_lanes(cluster, planned.request, most=wanted)
+    return replace(placed, missing_lanes=wanted - placed.lanes)
+
+
 def _place(cluster: Cluster, whole: LaneRequest, most: int, *, workers: int) -> LanePlan:
     """Lanes of so many workers each, whatever a whole one has."""
     asked = replace(whole, workers=workers)

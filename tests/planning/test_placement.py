@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import InfeasibleError
 from orchestrator.planning.cluster import Cluster, Node, word_count
 from orchestrator.planning.lanes import LanePlan, LaneRequest
-from orchestrator.planning.placement import place_lanes
+from orchestrator.planning.placement import place_again, place_lanes
 
 
 def cluster(*nodes: tuple[int, int], address: str = "") -> Cluster:
@@ -187,3 +187,15 @@ def test_a_lane_that_is_cut_to_fewer_workers_lacks_none() -> None:
     plan = place(cluster((3, 0)), workers=4, min_workers=2).cut(1, workers=1)
 
     assert (plan.workers, plan.missing, plan.min_workers) == (1, 0, None)
+
+
+def test_lanes_that_lost_their_room_are_remembered() -> None:
+    """A machine is lost and comes back: as many lanes as at first, never more."""
+    planned = place(cluster((2, 0), (2, 0)), most=3)
+
+    fewer = place_again(cluster((2, 0)), planned)
+    again = place_again(cluster((2, 0), (4, 0)), fewer)
+
+    assert (fewer.lanes, fewer.missing_lanes) == (2, 1)
+    assert (again.lanes, again.missing_lanes) == (3, 0)
+    assert fewer.cut(1).missing_lanes == 0
