@@ -29,7 +29,7 @@ test-all: $(DEV)  ## the longer journeys too
 test-chaos: $(DEV)  ## SIGKILL of every kind of process at 24 random moments (about 15 minutes)
 	$(BIN)/pytest -v -m chaos
 
-test-cluster: $(DEV)  ## `ray up` to `ray down` on machines made of namespaces (root; about 8 minutes)
+test-cluster: $(DEV)  ## `ray up` to `ray down` on machines made of namespaces (root; 10 to 14 minutes)
 	$(BIN)/pytest -v -rs -m cluster
 
 check: $(DEV)  ## format, lint, types, import rules, spelling
