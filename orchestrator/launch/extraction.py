@@ -7,7 +7,11 @@ from typing import Any
 
 from orchestrator.errors import InfeasibleError, OrchestratorError, TrainingError
 from orchestrator.launch.cluster import look, running_ray
+from orchestrator.launch.devices import Patience, pin
 from orchestrator.planning.cluster import Cluster
+from orchestrator.planning.lanes import LanePlan, LaneRequest
+from orchestrator.planning.placement import place_lanes
+from orchestrator.planning.refusals import find_held
 from orchestrator.training.features import FeatureJob, open_extraction
 
 
@@ -21,7 +25,7 @@ def extract_by_workers(job: FeatureJob, folder: Path, *, workers: int) -> Iterat
         job: What to extract.
         folder: Absolute; its files are made.
         workers: Tasks that run side by side, each on as many CPUs as the run had threads, and
-            on a GPU where there is one.
+            on a GPU where there is one, which no search of ours is given meanwhile.
 
     Yields:
         The number of images of each batch, once it is written.
@@ -33,23 +37,50 @@ def extract_by_workers(job: FeatureJob, folder: Path, *, workers: int) -> Iterat
     cluster = look()
     cpus, gpus = job.run.numbers.threads, 1 if cluster.gpus else 0
     _check_room(cluster, workers, cpus=cpus, gpus=gpus)
-    devices = [device.index for node in cluster.nodes for device in node.devices]
+    places = _place(cluster, workers, cpus=cpus, gpus=gpus)
+    devices = dict.fromkeys(seat.device for lane in places.seats for seat in lane)
     with (
         tempfile.TemporaryDirectory() as logs,
-        running_ray(cluster, devices=devices, logs=Path(logs)),
+        running_ray(cluster, devices=list(devices), logs=Path(logs)),
     ):
         import ray
+
+        from orchestrator.launch.reservation import reserved
 
         # Rows that are written twice would be the same, but a worker that died of memory once
         # does so again.
         task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_write_share)
-        streaming = task.options(num_returns="streaming")
-        yield from _follow(
-            [streaming.remote(job, str(folder), rank, workers) for rank in range(workers)]
-        )
+        with reserved(places, f"features of {job.run.run_id}", Patience()):
+            streams = []
+            for rank in range(workers):
+                device, node = "", {}
+                if places.seats:
+                    (seat,) = places.seats[rank]
+                    device = seat.device
+                    node = {"ray.io/node-id": seat.node_id} if seat.node_id else {}
+                streaming = task.options(num_returns="streaming", label_selector=node)
+                streams.append(streaming.remote(job, str(folder), device, rank, workers))
+            yield from _follow(streams)
 
 
-def _write_share(job: FeatureJob, folder: str, rank: int, world_size: int) -> Iterator[int]:
+def _place(cluster: Cluster, workers: int, *, cpus: int, gpus: int) -> LanePlan:
+    """A place for each worker; on GPUs that are known one by one, a GPU that nobody holds."""
+    asked = LaneRequest(
+        workers=1, cpus_per_worker=cpus, gpus_per_worker=gpus, deterministic="false"
+    )
+    places = place_lanes(cluster, asked, most=workers)
+    held = find_held(cluster, places)
+    free = 0 if held else places.lanes
+    if free < workers:
+        raise InfeasibleError(f"--workers: other searches hold GPUs; there is room for {free}")
+    return places
+
+
+def _write_share(
+    job: FeatureJob, folder: str, device: str, rank: int, world_size: int
+) -> Iterator[int]:
+    if device:
+        pin([device], 0, alone=True)
     with open_extraction(job) as extraction:
         yield from extraction.write_share(Path(folder), rank=rank, world_size=world_size)
 

@@ -100,16 +100,25 @@ def test_a_ray_of_our_own_has_the_planned_gpus(
 def test_searches_of_a_running_ray_do_not_share_a_gpu(
     start: Start, orchestrate: Orchestrate, storage: Path, declared_ray: str
 ) -> None:
-    """Two at a time on disjoint GPUs; a third is refused by name, then waits and is trained."""
+    """Two at a time on disjoint GPUs; a third is refused by name, then waits and is trained.
+
+    Features are extracted on what is free, too.
+    """
     joined = {"RAY_ADDRESS": declared_ray}
     first = start(
-        "run", "pins.yaml", "name=first", "training.epochs=400",
+        "run", "pins.yaml", "name=first", "training.epochs=600",
         "resources.visible_devices=[0, 2]", **joined,
     )  # fmt: skip
     wait_for_text(storage / "first" / "1" / "journal.jsonl", '"kind": "epoch"')
 
     second = orchestrate("run", "pins.yaml", "name=second", "training.epochs=4", **joined)
     assert second.status == 0, second.err
+    layers = ["features", "pins.yaml", "--run", "second@best", "--layers", "head", "--out", "f"]
+    crowded = orchestrate(*layers, "--workers", "3", **joined)
+    assert (crowded.status, crowded.out) == (3, "")
+    assert crowded.err.endswith("--workers: other searches hold GPUs; there is room for 2\n")
+    extracted = orchestrate(*layers, "--workers", "2", **joined)
+    assert extracted.status == 0, extracted.err
     third = ["run", "pins.yaml", "name=third", "resources.visible_devices=[GPU-uuid3, 2]"]
     refused = orchestrate(*third, **joined)
     assert refused.status == 3
