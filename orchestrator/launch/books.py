@@ -54,10 +54,16 @@ class RunBook:
     charges: int = 0
     started: float = 0.0
 
-    def end_of_death(self, *, stopping: bool) -> Ending | None:
-        """What the death of its lane means for a run; None where it is tried again."""
+    def end_of_death(self, cause: str, *, stopping: bool) -> Ending | None:
+        """What the death of its lane means for a run; None where it is tried again.
+
+        Args:
+            cause: What Ray says of it; empty where it says nothing.
+            stopping: Whether nothing new may begin.
+        """
         if self.charges >= MAX_CHARGES:
-            error = f"its worker died {self.charges} times while training it"
+            last = f", at last: {cause}" if cause else ""
+            error = f"its worker died {self.charges} times while training it{last}"
             return {"status": "failed", "error": error}
         if stopping:
             return {"status": "stopped", "error": "stopped before it had finished"}

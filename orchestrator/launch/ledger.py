@@ -151,9 +151,10 @@ class Ledger:
         """Queue again what a lane was training when it died, or give it up."""
         interrupted = self.lanes[lane].current
         if interrupted is not None and not self._runs[interrupted].ending.done():
-            if cause := self.lanes[lane].cause:
+            cause = self.lanes[lane].cause
+            if cause:
                 self._write(journal.NOTE, run=interrupted, note="died", why=cause)
-            ending = self._runs[interrupted].end_of_death(stopping=self.stopping)
+            ending = self._runs[interrupted].end_of_death(cause, stopping=self.stopping)
             self._end_or_requeue(interrupted, ending)
 
     def _end_or_requeue(self, run_id: str, ending: Ending | None) -> None:

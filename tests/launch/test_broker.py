@@ -141,7 +141,7 @@ def test_a_run_that_kills_its_lane_three_times_is_failed(
     poisoned, innocent = play(scene())
 
     assert poisoned["status"] == "failed"
-    assert poisoned["error"] == "its worker died 3 times while training it"
+    assert poisoned["error"] == "its worker died 3 times while training it, at last: SIGKILL"
     assert innocent["status"] == "finished"
 
 
