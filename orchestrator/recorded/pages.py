@@ -6,6 +6,7 @@ from pathlib import Path
 from orchestrator.errors import RecordError
 from orchestrator.recorded.runs import choose_best_run
 from orchestrator.tracking import storage
+from orchestrator.tracking.bringing import open_storage
 from orchestrator.tracking.lookup import find_run
 from orchestrator.tracking.orphans import close_orphans
 from orchestrator.tracking.ui import link_to_run, link_to_search, store_of
@@ -44,7 +45,7 @@ def find_pages(name: str | None, *, storage_path: str | None = None) -> Pages:
     Raises:
         RecordError: There is no such search or run.
     """
-    folder = storage.find_storage(storage_path)
+    folder = open_storage(storage_path)
     close_orphans(folder)
     if name is None:
         latest = storage.latest_search(folder)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from orchestrator.tracking import storage as places
 from orchestrator.tracking.history import RunState, SearchHistory
+from orchestrator.tracking.mirror import is_kept
 from orchestrator.tracking.writing import writing
 
 INDEX: Final = ".index"
@@ -100,11 +101,7 @@ class FinishedRuns:
         number, _, run = rest.partition("/")
         search = self.storage / name / number
         state = self._history(search).runs.get(run_id)
-        if (
-            state is None
-            or state.status != "finished"
-            or not (search / run / _WEIGHTS).exists()
-        ):
+        if state is None or state.status != "finished" or not is_kept(search / run / _WEIGHTS):
             return None
         finished = FinishedRun(
             run_id=run_id,

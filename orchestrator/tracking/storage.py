@@ -3,11 +3,13 @@
 import fcntl
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from orchestrator.errors import InfeasibleError, RecordError
 from orchestrator.tracking import journal
+from orchestrator.tracking.mirror import claim
 
 VARIABLE: Final = "ORCHESTRATOR_STORAGE"
 DEFAULT: Final = "runs"
@@ -46,7 +48,7 @@ def claim_number(storage: Path, name: str) -> int:
     """Make the folder of the next search of this name; two callers never get the same number.
 
     Raises:
-        InfeasibleError: The folder cannot be written.
+        InfeasibleError: The folder cannot be written, or the store that it is a copy of.
     """
     number = next_number(storage, name)
     try:
@@ -56,8 +58,11 @@ def claim_number(storage: Path, name: str) -> int:
             except FileExistsError:
                 number += 1
             else:
-                _keep_given(storage, name, number)
-                return number
+                keep_given(storage, name, [number])
+                if claim(storage, name, number):
+                    return number
+                (storage / name / str(number)).rmdir()
+                number += 1
     except OSError as error:
         raise _refuse(storage, error) from error
 
@@ -70,12 +75,16 @@ def _list_given(storage: Path, name: str) -> list[int]:
     return [int(line) for line in lines if line.isdecimal()]
 
 
-def _keep_given(storage: Path, name: str, number: int) -> None:
+def keep_given(storage: Path, name: str, numbers: Iterable[int]) -> None:
+    """Note that these numbers were given, here or elsewhere."""
+    new = sorted({*numbers} - {*_list_given(storage, name)})
+    if not new:
+        return
     path = storage / _GIVEN / f"{name}.txt"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     # One write that appends: of several processes, none loses another's.
     with path.open("a") as file:
-        file.write(f"{number}\n")
+        file.write("".join(f"{number}\n" for number in new))
 
 
 def check_storage(storage: Path) -> None:
