@@ -89,7 +89,7 @@ def preview(
 
     spec = _load(source, overrides)
     prepare_environment()
-    folder = open_storage(spec.keys.storage_path)
+    folder = open_storage(spec.keys.storage_path, tries=not limits.fast_dev_run)
     around = _look_around(spec, folder)
     cluster = look()
     planned = decide_search(

@@ -24,7 +24,7 @@ from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.tracking import storage as places
 from orchestrator.tracking.finished import FinishedRuns
 from orchestrator.tracking.history import SearchHistory
-from orchestrator.tracking.mirror import is_kept, list_kept
+from orchestrator.tracking.mirror import is_kept, list_kept, note_place
 from orchestrator.tracking.owner import is_owned
 
 _MOST_SEARCHES: Final = 50
@@ -70,9 +70,10 @@ def decide_search(  # noqa: PLR0913  keywords
     """
 
     def resolve(number: int) -> SearchPlan:
-        return resolve_search(
+        plan = resolve_search(
             spec, cluster, storage=storage, number=number, inputs=inputs, limits=limits
         )
+        return replace(plan, notes=(*plan.notes, *note_place(storage)))
 
     plan = resolve(number or places.next_number(storage, spec.keys.name))
     if fresh or limits.fast_dev_run:

@@ -26,7 +26,9 @@ _ASIDE: Final = "journal.before-{}.jsonl"
 """Name of a journal that another machine has gone on without."""
 
 
-def open_storage(asked: str | None = None, *, writes: bool = False) -> Path:
+def open_storage(
+    asked: str | None = None, *, writes: bool = False, tries: bool = False
+) -> Path:
     """The folder of all experiments: as asked, by the environment, or `./runs`.
 
     Of an object store it is the working copy here, with every journal as it is there.
@@ -35,6 +37,7 @@ def open_storage(asked: str | None = None, *, writes: bool = False) -> Path:
         asked: A folder or an address.
         writes: Whether something shall be written: what cannot be is refused, and what an
             earlier command has left unsent is sent.
+        tries: Whether to refuse an object store that could not be written, and leave all else.
 
     Raises:
         InfeasibleError: The store does not answer, or cannot be written; or the disk cannot.
@@ -52,7 +55,7 @@ def open_storage(asked: str | None = None, *, writes: bool = False) -> Path:
     except ValueError as error:
         raise InfeasibleError(f"storage_path: {error}") from error
     storage.check_storage(mirror.work_folder())
-    store.check(writes=writes)
+    store.check(writes=writes or tries)
     folder = mirror.find_copy(store)
     _bring(store, folder)
     if writes:

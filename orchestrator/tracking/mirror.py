@@ -70,6 +70,18 @@ def address_of(storage: Path) -> str:
     return _read_mark(storage).get("address", "")
 
 
+def word_place(path: Path) -> str:
+    """Where a file is, for people: its address where it lies in an object store."""
+    found = locate(path)
+    return str(path) if found is None else f"{found[0].address.partition('?')[0]}/{found[1]}"
+
+
+def note_place(storage: Path) -> tuple[str, ...]:
+    """What a plan shall say of a storage that is a working copy; nothing of any other."""
+    address = address_of(storage).partition("?")[0]
+    return (f"results go to {address}; what is here is a working copy",) if address else ()
+
+
 def copy_id(storage: Path) -> str:
     """What tells this working copy from all others of the same store; empty as above."""
     return _read_mark(storage).get("copy", "")

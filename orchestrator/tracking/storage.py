@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.errors import InfeasibleError, RecordError
+from orchestrator.specs.addresses import is_address
 from orchestrator.tracking import journal
 from orchestrator.tracking.mirror import claim
 
@@ -18,8 +19,13 @@ _GIVEN: Final = ".numbers"
 
 
 def find_storage(asked: str | None = None) -> Path:
-    """The folder of all experiments, absolute: as asked, by the environment, or `./runs`."""
-    return Path(asked or os.environ.get(VARIABLE) or DEFAULT).expanduser().absolute()
+    """The folder of all experiments, absolute: as asked, by the environment, or `./runs`.
+
+    An address in the environment is no folder: `bringing.open_storage` knows those.
+    """
+    usual = os.environ.get(VARIABLE) or DEFAULT
+    usual = DEFAULT if is_address(usual) else usual
+    return Path(asked or usual).expanduser().absolute()
 
 
 def next_number(storage: Path, name: str) -> int:
