@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from orchestrator.errors import InfeasibleError
 from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.planning.placement import LanePlan
+from orchestrator.specs.addresses import check_address
 from orchestrator.tracking.mirror import address_of, open_store
 from orchestrator.tracking.object_store import ObjectStore
 
@@ -100,11 +101,11 @@ def try_store(address: str, mark: str) -> str:
         mark: Name of a file that the driver has put there.
     """
     try:
-        store = ObjectStore(address)
+        store = ObjectStore(check_address(address))
         store.check(writes=True)
         if not store.find_sizes([mark]):
             return "it does not see what the driver writes there"
-    except InfeasibleError as error:
+    except (InfeasibleError, ValueError) as error:
         return str(error)
     return ""
 

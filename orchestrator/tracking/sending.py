@@ -13,10 +13,12 @@ from typing import Final
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.tracking import mirror
+from orchestrator.tracking.journal import FILE_NAME as JOURNAL
 from orchestrator.tracking.metrics_file import FILE_NAME as METRICS
 from orchestrator.tracking.mlflow_ids import IDS_FILE, read_ids
 from orchestrator.tracking.object_store import ObjectStore
 from orchestrator.tracking.owner import LOCK_NAME, own
+from orchestrator.tracking.presence import Presence
 from orchestrator.tracking.receipt import FILE_NAME as RECEIPT
 
 UNSENT: Final = ".unsent"
@@ -24,6 +26,7 @@ UNSENT: Final = ".unsent"
 _PAUSE_S: Final = 3.0
 _SHARE: Final = 0.1
 """Of the time, the most that is spent on sending while a search goes on."""
+_LONGEST_PAUSE_S: Final = 30.0
 _SOURCES: Final = "source"
 _UNFINISHED: Final = (".part", ".damaged")
 _NO_RUNS: Final = ("ray", _SOURCES)
@@ -42,16 +45,44 @@ def sending(search: Path) -> Iterator[Callable[[], None]]:
         what the block does.
 
     Raises:
-        InfeasibleError: The end could not be sent; the next command that writes sends it.
+        InfeasibleError: A process on another machine drives it. Or the end could not be sent;
+            the next command that writes sends it.
     """
     address = mirror.address_of(search.parents[1])
     if not address:
         yield _nothing
         return
+    store, name = mirror.open_store(address), "/".join(search.parts[-2:])
+    presence = Presence(store, name)
+    presence.enter()
+    try:
+        _refuse_older(store, name, search)
+        with _sending(search, _Sender(store, search), presence) as send:
+            yield send
+    finally:
+        presence.leave()
+
+
+def _refuse_older(store: ObjectStore, name: str, search: Path) -> None:
+    """Refuse to go on from a journal that another machine has written on meanwhile."""
+    here, there = search / JOURNAL, f"{name}/{JOURNAL}"
+    known = here.stat().st_size if here.is_file() else 0
+    if store.find_sizes([there]).get(there, 0) > known:
+        label = name.replace("/", "#")
+        raise InfeasibleError(
+            f"{label}: another machine went on with it just now; run it again"
+        )
+
+
+@contextmanager
+def _sending(
+    search: Path, sender: "_Sender", presence: Presence
+) -> Iterator[Callable[[], None]]:
     (search / UNSENT).touch()
-    sender = _Sender(mirror.open_store(address), search)
     leave = threading.Event()
-    thread = threading.Thread(target=sender.run, args=(leave,), name="sending", daemon=True)
+    thread = threading.Thread(
+        target=sender.run, args=(leave, presence), name="sending", daemon=True
+    )
     thread.start()
     try:
         yield sender.send
@@ -89,14 +120,16 @@ class _Sender:
         """File to its size and time of change when it was sent."""
         self._turn = threading.Lock()
 
-    def run(self, leave: threading.Event) -> None:
+    def run(self, leave: threading.Event, presence: Presence) -> None:
         """Send now and then; a store that is gone for a while is sent to later."""
         pause = _PAUSE_S
         while not leave.wait(pause):
             began = time.monotonic()
             with suppress(InfeasibleError):
+                presence.renew()
                 self.send()
-            pause = max(_PAUSE_S, (time.monotonic() - began) / _SHARE)
+            spent = time.monotonic() - began
+            pause = min(max(_PAUSE_S, spent / _SHARE), _LONGEST_PAUSE_S)
 
     def send(self) -> None:
         """Send what is new of the driver's own files."""
