@@ -65,6 +65,7 @@ def open_storage(
 
 
 def _bring(store: ObjectStore, folder: Path) -> None:
+    mirror.look_again()
     claims = mirror.list_claims(store)
     for name, numbers in claims.items():
         storage.keep_given(folder, name, numbers)

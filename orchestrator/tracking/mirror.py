@@ -28,7 +28,7 @@ _IDS: Final = ".ids"
 _NUMBERS: Final = ".numbers"
 """Folder of a store: `name/number/token` of every claim to a number."""
 _listed: dict[tuple[str, str], dict[str, int]] = {}
-"""Address and search to its files in the store, as this process has first seen them."""
+"""Address and search to its files in the store, as this command has first seen them."""
 
 
 def work_folder() -> Path:
@@ -138,6 +138,11 @@ def _list_search(store: ObjectStore, search: str) -> dict[str, int]:
     if key not in _listed:
         _listed[key] = store.list_files(search)
     return _listed[key]
+
+
+def look_again() -> None:
+    """Forget what was in the stores: others write to them, too."""
+    _listed.clear()
 
 
 def bring_records(search: Path) -> None:
