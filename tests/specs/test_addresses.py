@@ -46,7 +46,7 @@ def test_what_is_none_is_refused(given: str, why: str) -> None:
 
 def test_a_password_is_refused_and_not_repeated() -> None:
     """It would be printed, and kept with every record."""
-    with pytest.raises(ValueError, match="AWS_SECRET_ACCESS_KEY, or AWS_PROFILE$") as refused:
+    with pytest.raises(ValueError, match=r"AWS_SECRET_ACCESS_KEY, or AWS_PROFILE$") as refused:
         check_address("s3://key:secret@bucket/a")
 
     assert "secret@" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""Working copies of one store on two machines: what each sees of what the other has recorded."""
+"""Working copies of one store on two machines: what each sees of what the other did."""
 
 import shutil
 from collections.abc import Callable
@@ -166,11 +166,13 @@ def test_a_search_is_driven_by_one_machine(on: Machine, make_search: MakeSearch)
 
     with sending(search.folder):
         host = describe_owner()["host"]
-        with pytest.raises(
-            InfeasibleError, match=rf"demo#1: a process on {host} drives it, see"
+        with (
+            pytest.raises(
+                InfeasibleError, match=rf"demo#1: a process on {host} drives it, see"
+            ),
+            sending(there),
         ):
-            with sending(there):
-                pass
+            pass
     with sending(there):
         assert (there / UNSENT).exists()
     assert not (there / UNSENT).exists()
@@ -197,9 +199,9 @@ def test_who_comes_too_late_begins_again(on: Machine, make_search: MakeSearch) -
     with own(search.folder), sending(search.folder):
         search.begin()
 
-    with pytest.raises(InfeasibleError, match="demo#1: another machine went on with it just"):
-        with sending(there):
-            pass
+    refused = pytest.raises(InfeasibleError, match="demo#1: another machine went on with it ju")
+    with refused, sending(there):
+        pass
 
 
 def test_a_store_that_is_lost_loses_nothing(
@@ -208,18 +210,22 @@ def test_a_store_that_is_lost_loses_nothing(
     """The end says where all of it is; a later command sends it, run folders too."""
     search = make_search(storage=on("one"), number=storage.claim_number(on("one"), "demo"))
     store = tmp_path / "store"
-    with pytest.raises(
-        InfeasibleError, match=r"nothing is lost: all of it is in .*resume demo#1"
-    ):
+    kept = Path(search.plan.runs[0].place.folder)
+
+    def lose_it() -> None:
         with own(search.folder), sending(search.folder):
             search.begin()
             search.train(0, 0.5)
             search.keep_weights(0)
-            kept = Path(search.plan.runs[0].place.folder)
             (kept / "checkpoints").mkdir()
             (kept / "checkpoints" / "step-00000001-0.pt").write_bytes(b"state")
             store.rename(tmp_path / "away")
             store.write_text("no folder")
+
+    with pytest.raises(
+        InfeasibleError, match=r"nothing is lost: all of it is in .*resume demo#1"
+    ):
+        lose_it()
     store.unlink()
     (tmp_path / "away").rename(store)
     send_left(search.folder)
@@ -234,7 +240,7 @@ def test_a_store_that_is_lost_loses_nothing(
 def test_an_emptied_store_is_another_one(
     on: Machine, make_search: MakeSearch, tmp_path: Path
 ) -> None:
-    """What a working copy still has of what lay under the address before is not taken for it."""
+    """What lay under the address before is not taken for what is there now."""
     before = record(make_search, on("one")).folder.parents[1]
     shutil.rmtree(tmp_path / "store")
 

@@ -94,7 +94,8 @@ def silent() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
-def test_an_endpoint_that_is_not_there_is_refused(s3: Mapping[str, str]) -> None:
+@pytest.mark.usefixtures("bucket")
+def test_an_endpoint_that_is_not_there_is_refused() -> None:
     """Nobody listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -107,8 +108,9 @@ def test_an_endpoint_that_is_not_there_is_refused(s3: Mapping[str, str]) -> None
         ObjectStore(address).check(writes=True)
 
 
+@pytest.mark.usefixtures("bucket")
 def test_an_endpoint_that_says_nothing_is_given_up(
-    silent: int, s3: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+    silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However the network is broken, the check has an end."""
     monkeypatch.setattr(object_store, "_LOOK_S", 0.5)
@@ -150,7 +152,8 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(
         "from orchestrator.tracking.bringing import open_storage\n"
         "from orchestrator.tracking.object_store import ObjectStore\n"
         "open_storage('/tmp'); ObjectStore('s3://bucket')\n"
-        "print(json.dumps([n for n in ('pyarrow', 'torch', 'ray', 'mlflow') if n in sys.modules]))"
+        "heavy = {'pyarrow', 'torch', 'ray', 'mlflow'} & sys.modules.keys()\n"
+        "print(json.dumps(sorted(heavy)))"
     )
     said = subprocess.run(
         [sys.executable, "-c", code],
