@@ -117,10 +117,7 @@ class Execution:
             if not here:
                 wait_min = self._options.wait_min
                 cluster, plan = settle(plan, cluster, self._watch, wait_min=wait_min)
-            with writing(plan.folder / SOURCES):
-                copy_sources(self._around.sources, plan.folder / SOURCES)
-            # Other nodes take them from there.
-            send()
+            self._keep_sources(plan.folder / SOURCES, send)
             folder = self._source_folder()
             drive = Drive(
                 plan,
@@ -151,6 +148,12 @@ class Execution:
         if not plan.missing or not needs_preview(plan.runs):
             return []
         return preview_runs(self._spec, plan.runs, sources=self._around.root)[0].rows()
+
+    def _keep_sources(self, folder: Path, send: Callable[[], None]) -> None:
+        """Copy the user's own code to where all nodes take it from."""
+        with writing(folder):
+            copy_sources(self._around.sources, folder)
+        send()
 
     def _source_folder(self) -> Path | None:
         """The folder of the experiment file; None for a spec that was no file."""

@@ -45,17 +45,11 @@ def train_here(
     Raises:
         Exception: Whatever training raised, after it was journalled.
     """
-    if lane.seats:
-        pin([lane.seats[0][0].device], 0, alone=True)
-    device = torch.device(lane.device, 0) if lane.device == "cuda" else torch.device("cpu")
-    configure_process(
-        threads=lane.cpus_per_worker, deterministic=lane.deterministic, device=device
-    )
+    device = _configure(lane)
     started = time.time()
 
-    luggage = Luggage(
-        Assignment(plan=plan, attempt=1, store=address_of(Path(plan.place.folder).parents[2]))
-    )
+    store = address_of(Path(plan.place.folder).parents[2])
+    luggage = Luggage(Assignment(plan=plan, attempt=1, store=store))
     context = _build_context(plan, book, tick, device, luggage.copies)
     facts = {**describe_device(device), "workers": [describe_process(device, rank=0)]}
     book.append(journal.LANE, lane=_LANE, facts=facts)
@@ -63,7 +57,7 @@ def train_here(
     try:
         luggage.unpack(rank=0)
         result = _train(luggage.assignment.plan, context)
-        luggage.send()
+        luggage.send(result)
     except Exception as error:
         ending = describe_failure(error, Path(plan.place.folder))
         _end(book, plan.run_id, started, **ending)
@@ -80,6 +74,17 @@ def train_here(
     luggage.drop(result.spent)
     tick()
     return True
+
+
+def _configure(lane: LanePlan) -> torch.device:
+    """Let this process be like a lane's; where it computes."""
+    if lane.seats:
+        pin([lane.seats[0][0].device], 0, alone=True)
+    device = torch.device(lane.device, 0) if lane.device == "cuda" else torch.device("cpu")
+    configure_process(
+        threads=lane.cpus_per_worker, deterministic=lane.deterministic, device=device
+    )
+    return device
 
 
 def _train(plan: RunPlan, context: WorkerContext) -> Result:

@@ -17,6 +17,7 @@ from orchestrator.planning.run_plan import Assignment, RunPlan
 from orchestrator.tracking.mirror import WHOLE, open_store, work_folder
 from orchestrator.tracking.writing import write_whole
 from orchestrator.training.context import Copies
+from orchestrator.training.result import Result
 
 _DRIVERS: Final = ("metrics.csv", "receipt.json", WHOLE)
 """Files of a run's folder that are not sent with the others: the driver's, and the last one."""
@@ -67,13 +68,13 @@ class Luggage:
             if weights.is_relative_to(self._root) and not weights.exists():
                 self._bring(weights)
 
-    def send(self) -> None:
-        """Send what the run has left, rank 0 alone; once this returns, it is there.
+    def send(self, result: Result) -> None:
+        """Send what a finished run has left, rank 0 alone; once this returns, it is there.
 
         Raises:
             TrainingError: The store does not take it.
         """
-        if self.copies is None:
+        if self.copies is None or result.status != "finished":
             return
         folder = Path(self.assignment.plan.place.folder)
         for file in sorted(folder.iterdir()):

@@ -127,7 +127,7 @@ class _Worker:
             luggage.unpack(self._rank)
             result = train(luggage.assignment, context)
             if self._rank == 0:
-                luggage.send()
+                luggage.send(result)
             ending = {
                 "status": result.status,
                 "metrics": dict(result.metrics),

@@ -57,7 +57,9 @@ def test_a_run_goes_on_where_it_has_never_been(
     store = ObjectStore(assignment.store)
     run = assignment.plan.run_id
     monkeypatch.setenv("ORCHESTRATOR_WORK", str(tmp_path / "one"))
-    stopped, _ = train_on(Luggage(assignment), stop_at=2)
+    first = Luggage(assignment)
+    stopped, _ = train_on(first, stop_at=2)
+    first.send(stopped)
     assert stopped.status == "stopped"
     assert [name[: len(run) + 26] for name in sorted(store.list_files())] == [
         f"{run}/checkpoints/step-0000000{step}" for step in (2, 4)
@@ -66,7 +68,7 @@ def test_a_run_goes_on_where_it_has_never_been(
     monkeypatch.setenv("ORCHESTRATOR_WORK", str(tmp_path / "two"))
     luggage = Luggage(assignment)
     result, notes = train_on(luggage)
-    luggage.send()
+    luggage.send(result)
 
     assert result.weights_sha256 == undisturbed.weights_sha256
     assert notes[0]["note"] == "resumed"
@@ -89,7 +91,7 @@ def test_a_run_of_a_folder_takes_nothing_along(assignment: Assignment) -> None:
     assert luggage.assignment is local
     assert luggage.copies is None
     luggage.unpack(rank=0)
-    luggage.send()
+    luggage.send(Result(status="finished", metrics={}, weights_sha256=""))
     luggage.drop(())
 
 
