@@ -153,7 +153,10 @@ def _judge_storage(reports: Reports, folder: str) -> Iterator[Finding]:
         text, mend = "", "set storage_path or ORCHESTRATOR_STORAGE to another folder"
         if not storage["sees_mark"]:
             text = f"{name}: does not see what is written to {folder} on {next(iter(reports))}"
-            mend = "set storage_path or ORCHESTRATOR_STORAGE to a folder that all nodes share"
+            mend = (
+                "set storage_path or ORCHESTRATOR_STORAGE to a folder that all nodes share, or "
+                "to s3://BUCKET/NAME"
+            )
         elif storage["error"] and storage["free"] is None:
             text = f"{name}: {storage['error'].removeprefix('storage_path: ')}"
         elif storage["error"]:

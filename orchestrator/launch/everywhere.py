@@ -154,7 +154,7 @@ def refuse_unshared(cluster: Cluster, lanes: LanePlan, folder: Path) -> None:
         raise InfeasibleError(
             f"storage_path: {folder} is not seen on {', '.join(node.name for node in blind)}, "
             f"where workers would write their results to disks of their own; set storage_path "
-            f"or ORCHESTRATOR_STORAGE to a folder that all nodes share"
+            f"or ORCHESTRATOR_STORAGE to a folder that all nodes share, or to s3://BUCKET/NAME"
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.tracking.object_store import ObjectStore
 from tests.journey.conftest import (
+    RAY,
     Orchestrate,
     Start,
     answer_of,
@@ -22,7 +23,7 @@ from tests.journey.conftest import (
     wait_on,
 )
 
-CHANGES = ("training.epochs=60", "search.seeds=1", "checkpoint.every_epochs=2")
+CHANGES = ("training.epochs=40", "search.seeds=1", "checkpoint.every_epochs=2")
 RUN = "small/1/label_smoothing=0.4,seed=0"
 NODES = """
 import os, sys, ray
@@ -113,6 +114,26 @@ def test_a_wrong_bucket_is_refused_before_anything_is_there(
         )
         assert said.err.count("\n") == 1
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.slow
+def test_a_node_that_cannot_reach_the_bucket_is_named(
+    orchestrate: Orchestrate,
+    small_spec: str,
+    bucket: str,
+    s3: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """What its Ray was started with counts there, whatever the command has; nothing begins."""
+    away = {**s3, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "RAY_AUTH_MODE": "disabled"}
+    with running(RAY, str(tmp_path_factory.getbasetemp() / "o"), **away) as process:
+        joined = {"RAY_ADDRESS": answer_of(process), "RAY_AUTH_MODE": "disabled"}
+        said = orchestrate("run", small_spec, **joined)
+
+    assert said.status == 3, said.err
+    assert f": storage_path: cannot look into {bucket}/lab (NETWORK_CONNECTION: " in said.err
+    assert said.err.count("\n") == 1
+    assert ObjectStore(f"{bucket}/lab").list_files("small") == {}
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,17 @@ def test_a_number_is_given_once(on: Machine) -> None:
     assert numbers == [1, 2, 3]
     assert not (second / "demo" / "1").exists()
     assert storage.next_number(on("three"), "demo") == 4
+
+
+def test_numbers_at_the_same_moment(on: Machine) -> None:
+    """Of many claims on two machines at once, no two come to the same number."""
+    copies = [on("one"), on("two")]
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(
+            pool.map(lambda i: storage.claim_number(copies[i % 2], "demo"), range(24))
+        )
+
+    assert len({*numbers}) == 24
 
 
 def test_of_two_journals_the_longer_counts(on: Machine, make_search: MakeSearch) -> None:
