@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -35,7 +36,9 @@ def connect(address: str) -> tuple[Any, str]:
         scheme, _, host = endpoint.rpartition("://")
         options = {"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"} | options
     if "region" not in options and "endpoint_override" not in options:
-        options["region"] = fs.resolve_s3_region(parts.netloc)
+        # Where AWS does not tell a bucket's region, AWS_REGION and ~/.aws do.
+        with suppress(OSError):
+            options["region"] = fs.resolve_s3_region(parts.netloc)
     store = fs.S3FileSystem(
         connect_timeout=_ANSWER_S,
         request_timeout=_ANSWER_S,
