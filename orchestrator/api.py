@@ -24,6 +24,7 @@ from orchestrator.reuse import decide_search
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.specs.load import load_spec
 from orchestrator.tracking import storage
+from orchestrator.tracking.bringing import open_storage
 from orchestrator.tracking.history import read_search
 from orchestrator.tracking.lookup import FoundRun, find_run
 from orchestrator.tracking.orphans import close_orphans
@@ -88,7 +89,7 @@ def preview(
 
     spec = _load(source, overrides)
     prepare_environment()
-    folder = storage.find_storage(spec.keys.storage_path)
+    folder = open_storage(spec.keys.storage_path, tries=not limits.fast_dev_run)
     around = _look_around(spec, folder)
     cluster = look()
     planned = decide_search(
@@ -124,10 +125,10 @@ def run(
     spec = _load(source, overrides)
     prepare_environment()
     onlooker = watch or Watch()
-    kept = storage.find_storage(spec.keys.storage_path)
-    if options.limits.fast_dev_run:
+    is_kept = not options.limits.fast_dev_run
+    kept = open_storage(spec.keys.storage_path, writes=is_kept)
+    if not is_kept:
         return _try_quickly(spec, options, onlooker, _look_around(spec, kept))
-    storage.check_storage(kept)
     close_orphans(kept)
     training = Execution(
         spec,
@@ -167,8 +168,7 @@ def resume(
     from orchestrator.launch.cluster import look
 
     prepare_environment()
-    folder = storage.find_storage(storage_path)
-    storage.check_storage(folder)
+    folder = open_storage(storage_path, writes=True)
     close_orphans(folder)
     cluster = look()
     plan = reopen_search(label, cluster.grown(), storage=folder)
@@ -226,7 +226,7 @@ def compare(label: str, *, storage_path: str | None = None) -> "SearchSummary":
 
 def read_record(label: str, *, storage_path: str | None = None) -> SearchRecord:
     """The record of a search; arguments and errors as for `compare`."""
-    folder = storage.find_storage(storage_path)
+    folder = open_storage(storage_path)
     close_orphans(folder)
     return read_search(storage.find_search(folder, label))
 

@@ -14,6 +14,7 @@ from orchestrator.tracking.finished import FinishedRuns
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.links import link_run, unlink_lost
 from orchestrator.tracking.metrics_file import append_metrics
+from orchestrator.tracking.mirror import copy_id
 from orchestrator.tracking.mlflow_ids import mark_incomplete
 from orchestrator.tracking.owner import describe_owner
 from orchestrator.tracking.receipt import FILE_NAME as RECEIPT
@@ -65,7 +66,7 @@ class Drive:
         self._book.append(
             journal.SEARCH,
             plan=plan.to_json(),
-            owner=describe_owner(),
+            owner=describe_owner(copy_id(plan.folder.parents[1])),
             facts=facts,
         )
         mark_incomplete(plan.folder)

@@ -22,6 +22,7 @@ from orchestrator.tracking.facts import describe_software
 from orchestrator.tracking.history import SearchHistory, read_search
 from orchestrator.tracking.owner import own
 from orchestrator.tracking.record import SearchRecord
+from orchestrator.tracking.sending import sending
 from orchestrator.tracking.store import check_store
 from orchestrator.tracking.working_copy import save_changes
 from orchestrator.tracking.writing import writing
@@ -107,7 +108,7 @@ class Execution:
                 plan = self._decide(cluster, number=number)
         if is_answered(plan):
             return show_record(plan, self._watch, network)
-        with owned(plan.folder):
+        with owned(plan.folder) as send:
             # Again: others may have finished runs until the lock was ours.
             plan = self._decide(cluster, number=plan.number)
             if is_answered(plan):
@@ -116,8 +117,7 @@ class Execution:
             if not here:
                 wait_min = self._options.wait_min
                 cluster, plan = settle(plan, cluster, self._watch, wait_min=wait_min)
-            with writing(plan.folder / SOURCES):
-                copy_sources(self._around.sources, plan.folder / SOURCES)
+            self._keep_sources(plan.folder / SOURCES, send)
             folder = self._source_folder()
             drive = Drive(
                 plan,
@@ -149,6 +149,12 @@ class Execution:
             return []
         return preview_runs(self._spec, plan.runs, sources=self._around.root)[0].rows()
 
+    def _keep_sources(self, folder: Path, send: Callable[[], None]) -> None:
+        """Copy the user's own code to where all nodes take it from."""
+        with writing(folder):
+            copy_sources(self._around.sources, folder)
+        send()
+
     def _source_folder(self) -> Path | None:
         """The folder of the experiment file; None for a spec that was no file."""
         file = Path(self._spec.source)
@@ -178,13 +184,14 @@ def resume(
     if is_answered(plan):
         return show_record(plan, watch)
     refuse_cluster(plan, cluster, wait_min=wait_min)
-    with owned(plan.folder):
+    with owned(plan.folder) as send:
         plan = again()
         if is_answered(plan):
             return show_record(plan, watch)
         watch.planned(plan, [])
         cluster, plan = settle(plan, cluster, watch, wait_min=wait_min)
         facts = _describe_facts(find_working_copy(first or plan.folder), plan.folder)
+        send()
         drive = Drive(plan, cluster, watch, facts=facts, wait_s=60 * wait_min)
         return drive.train(keep=True)
 
@@ -204,8 +211,11 @@ def find_working_copy(search: Path) -> Path:
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
-    """Hold the lock of a search.
+def owned(folder: Path) -> Iterator[Callable[[], None]]:
+    """Hold the lock of a search, and send what is written of it where its storage is.
+
+    Yields:
+        As `sending`.
 
     Raises:
         InfeasibleError: Somebody else holds it, or the disk is full or gone.
@@ -213,7 +223,8 @@ def owned(folder: Path) -> Iterator[None]:
     with own(folder) as is_ours:
         if not is_ours:
             raise InfeasibleError(f"{folder}: another process drives it; wait for it")
-        yield
+        with sending(folder) as send:
+            yield send
 
 
 def is_answered(plan: SearchPlan) -> bool:

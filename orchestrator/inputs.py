@@ -25,6 +25,7 @@ from orchestrator.specs.data_section import DataSpec
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.specs.model_section import is_torchvision_weights
 from orchestrator.tracking.lookup import FoundRun
+from orchestrator.tracking.mirror import bring_run
 
 FindRun = Callable[[str], FoundRun]
 _WEIGHTS = ("best.safetensors", "last.safetensors")
@@ -155,7 +156,7 @@ def _weights_file(spec: ExperimentSpec, source: str, find_run: FindRun) -> Path:
         run = find_run(source.removeprefix("run:"))
     except OrchestratorError as error:
         raise SpecError([f"{where}: {error}"]) from error
-    folder = run.search.folder / run.run.run_id.rpartition("/")[2]
+    folder = bring_run(run.search.folder / run.run.run_id.rpartition("/")[2])
     for name in _WEIGHTS:
         if (folder / name).is_file():
             return folder / name

@@ -19,6 +19,7 @@ from orchestrator.reuse import mark_done
 from orchestrator.sources import digest_package
 from orchestrator.tracking import storage as places
 from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.mirror import bring_records
 from orchestrator.tracking.owner import is_owned
 
 
@@ -37,6 +38,7 @@ def reopen_search(label: str, cluster: Cluster, *, storage: Path) -> SearchPlan:
     folder = places.find_search(storage, label)
     if is_owned(folder):
         raise RecordError(f"{label}: a process drives it at this moment; wait for it")
+    bring_records(folder)
     return reopen_folder(folder, cluster)
 
 

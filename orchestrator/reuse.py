@@ -7,6 +7,7 @@ trains only what is missing, and a search that was interrupted goes on.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.tracking import storage as places
 from orchestrator.tracking.finished import FinishedRuns
 from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.mirror import is_kept, list_kept, note_place
 from orchestrator.tracking.owner import is_owned
 
 _MOST_SEARCHES: Final = 50
@@ -68,9 +70,10 @@ def decide_search(  # noqa: PLR0913  keywords
     """
 
     def resolve(number: int) -> SearchPlan:
-        return resolve_search(
+        plan = resolve_search(
             spec, cluster, storage=storage, number=number, inputs=inputs, limits=limits
         )
+        return replace(plan, notes=(*plan.notes, *note_place(storage)))
 
     plan = resolve(number or places.next_number(storage, spec.keys.name))
     if fresh or limits.fast_dev_run:
@@ -185,7 +188,7 @@ def _has_finished(run: RunPlan, history: SearchHistory) -> bool:
         own is not None
         and own.status == "finished"
         and own.plan.get("fingerprint") == run.fingerprint
-        and (Path(run.place.folder) / "last.safetensors").exists()
+        and is_kept(Path(run.place.folder) / "last.safetensors")
     )
 
 
@@ -211,7 +214,8 @@ def _list_longer(
         if run.run_id in done:
             continue
         for epochs, shorter in finished.find_shorter(run.lineage, run.numbers.training.epochs):
-            has_checkpoint = any((shorter.folder / "checkpoints").glob("step-*.pt"))
+            kept = list_kept(shorter.folder / "checkpoints")
+            has_checkpoint = any(fnmatch(name, "step-*.pt") for name in kept)
             if has_checkpoint or not is_open_ended(run.numbers):
                 found[run.run_id] = epochs, str(shorter.folder)
                 break

@@ -16,7 +16,7 @@ from orchestrator.reopening import read_plan_of
 from orchestrator.reuse import decide_search
 from orchestrator.specs.files import suggest_file
 from orchestrator.specs.load import load_spec
-from orchestrator.tracking import storage
+from orchestrator.tracking.bringing import open_storage
 from orchestrator.tracking.lookup import FoundRun, find_run
 from orchestrator.verification import Check, Verification
 
@@ -47,7 +47,7 @@ def verification(
     cluster = look()
     if Path(source).is_file() or source.endswith((".yaml", ".yml")):
         spec = load_spec(source, overrides)
-        kept = storage.find_storage(storage_path or spec.keys.storage_path)
+        kept = open_storage(storage_path or spec.keys.storage_path)
         around = read_surroundings(spec, lambda name: _find(kept, name))
         planned = decide_search(
             spec, cluster, storage=kept, inputs=around.inputs, limits=Limits(), fresh=True

@@ -14,7 +14,10 @@ overrides = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 storage = click.option(
     "--storage",
     metavar="FOLDER",
-    help="Folder that holds all experiments; ORCHESTRATOR_STORAGE or ./runs by default.",
+    help=(
+        "Folder that holds all experiments, or an address such as s3://BUCKET/NAME; "
+        "ORCHESTRATOR_STORAGE or ./runs by default."
+    ),
 )
 
 

@@ -24,9 +24,11 @@ from orchestrator.errors import TrainingError
 from orchestrator.launch.run import LOGS, RAY_FOLDER
 from orchestrator.planning.describe import describe_plan
 from orchestrator.planning.search_plan import SearchPlan
+from orchestrator.specs.addresses import is_address
 from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.mirror import address_of, word_place
 from orchestrator.tracking.record import SearchRecord
-from orchestrator.tracking.storage import find_storage
+from orchestrator.tracking.storage import VARIABLE, find_storage
 from orchestrator.watch import Watch
 
 
@@ -151,7 +153,7 @@ class Screen(Watch):
         click.echo()
         if (record.folder / PICTURE).exists():
             click.echo(f"picture   {record.folder / PICTURE}")
-        click.echo(f"results   {record.folder}")
+        click.echo(f"results   {word_place(record.folder)}")
         if (record.folder / RAY_FOLDER / LOGS).exists():
             click.echo(f"Ray logs  {record.folder / RAY_FOLDER / LOGS}")
         if mlflow_error:
@@ -195,4 +197,7 @@ class Screen(Watch):
 def _word_storage(search: Path) -> str:
     """The option by which other commands find the record; empty where they need none."""
     folder = search.parents[1]
-    return "" if folder == find_storage() else f" --storage {shlex.quote(str(folder))}"
+    here = address_of(folder) or str(folder)
+    usual = os.environ.get(VARIABLE) or ""
+    usual = usual.rstrip("/") if is_address(usual) else str(find_storage())
+    return "" if here == usual else f" --storage {shlex.quote(here)}"

@@ -15,7 +15,9 @@ import yaml
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.inputs import read_data
+from orchestrator.launch.everywhere import try_store
 from orchestrator.planning.fingerprint import describe_environment
+from orchestrator.specs.addresses import is_address
 from orchestrator.specs.load import load_spec
 from orchestrator.tracking.facts import describe_software
 
@@ -31,9 +33,9 @@ def examine(folder: str, mark: str) -> dict[str, Any]:
     """Look at the machine on which this is called.
 
     Args:
-        folder: The storage, absolute.
-        mark: Name of a file that the asking machine has put into it, or into the nearest folder
-            above it that is there; absolute.
+        folder: The storage, an absolute path or an address.
+        mark: A file that the asking machine has put into it: its name in an object store; else
+            its absolute path, in the storage or the nearest folder above it that is there.
     """
     software = describe_software()
     versions = {
@@ -50,7 +52,7 @@ def examine(folder: str, mark: str) -> dict[str, Any]:
             for process in _ask_nvidia("--query-compute-apps", _PROCESS_FIELDS)
         ],
         "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
-        "storage": _examine_storage(Path(folder), Path(mark)),
+        "storage": _examine_storage(folder, mark),
         "shm_free": shutil.disk_usage(_SHM).free if _SHM.is_dir() else None,
         "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         "has_broker": _has_broker(),
@@ -128,7 +130,14 @@ def _describe_process(pid: str) -> Mapping[str, Any]:
     return {"command": text[:80], "is_rays": command.startswith(_WORKER)}
 
 
-def _examine_storage(folder: Path, mark: Path) -> dict[str, Any]:
+def _examine_storage(folder: str, mark: str) -> dict[str, Any]:
+    if is_address(folder):
+        error = try_store(folder, mark)
+        return {"sees_mark": True, "error": error, "free": None}
+    return _examine_folder(Path(folder), Path(mark))
+
+
+def _examine_folder(folder: Path, mark: Path) -> dict[str, Any]:
     nearest = next(path for path in (folder, *folder.parents) if path.is_dir())
     try:
         with tempfile.TemporaryFile(dir=nearest):

@@ -153,18 +153,24 @@ def _judge_storage(reports: Reports, folder: str) -> Iterator[Finding]:
         text, mend = "", "set storage_path or ORCHESTRATOR_STORAGE to another folder"
         if not storage["sees_mark"]:
             text = f"{name}: does not see what is written to {folder} on {next(iter(reports))}"
-            mend = "set storage_path or ORCHESTRATOR_STORAGE to a folder that all nodes share"
+            mend = (
+                "set storage_path or ORCHESTRATOR_STORAGE to a folder that all nodes share, or "
+                "to s3://BUCKET/NAME"
+            )
+        elif storage["error"] and storage["free"] is None:
+            text = f"{name}: {storage['error'].removeprefix('storage_path: ')}"
         elif storage["error"]:
             text = f"{name}: cannot write to {folder} ({storage['error']})"
-        elif storage["free"] < _DISK_BYTES:
+        elif storage["free"] is not None and storage["free"] < _DISK_BYTES:
             text = f"{name}: {folder} has {storage['free'] / _GIB:.1f} GiB left"
         if text:
             wrong = True
             yield Finding(level="stop", subject="storage", text=text, mend=mend)
     if not wrong:
-        free = min(report["storage"]["free"] for report in reports.values()) / _GIB
+        free = [report["storage"]["free"] for report in reports.values()]
+        room = "" if None in free else f", {min(free) / _GIB:,.0f} GiB free"
         shared = f"the same on {len(reports)} machines, " if len(reports) > 1 else ""
-        text = f"{folder}: {shared}can be written, {free:,.0f} GiB free"
+        text = f"{folder}: {shared}can be written{room}"
         yield Finding(level="ok", subject="storage", text=text)
 
 

@@ -1,9 +1,10 @@
 """Every machine looked at, and what is to be said of them."""
 
+import os
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from orchestrator.doctor.findings import Finding
 from orchestrator.errors import InfeasibleError
 from orchestrator.launch.cluster import look
 from orchestrator.launch.environment import prepare_environment
-from orchestrator.launch.everywhere import ask_every_node
+from orchestrator.launch.everywhere import ask_every_node, marked
 from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.planning.resolve import default_store, describe_cluster
+from orchestrator.specs.addresses import check_address, is_address
 from orchestrator.specs.experiment import ExperimentSpec
 from orchestrator.tracking import storage as places
+from orchestrator.tracking.mirror import open_store, work_folder
+from orchestrator.tracking.storage import VARIABLE
 from orchestrator.tracking.store import check_store, reach_store, store_path
 
 HERE = "this machine"
@@ -52,35 +56,53 @@ def visit(spec: ExperimentSpec | None, *, storage_path: str | None = None) -> Vi
     """
     prepare_environment()
     cluster = look()
-    folder = places.find_storage(spec.keys.storage_path if spec else storage_path)
-    reports, silent = _examine_all(cluster, folder)
+    asked = (spec.keys.storage_path if spec else storage_path) or os.environ.get(VARIABLE) or ""
+    address = asked.rstrip("/") if is_address(asked) else ""
+    folder = work_folder() / "storage" if address else places.find_storage(asked)
+    reports, silent = _examine_all(cluster, folder, address)
     has_runs = any(report["has_broker"] for report in reports.values())
     uri = (spec.keys.tracking.uri if spec else None) or default_store(folder / "name" / "1")
     found = [
         *(_silent(node) for node in silent),
-        *rules.list_findings(reports, folder=str(folder), has_runs=has_runs),
+        *rules.list_findings(reports, folder=address or str(folder), has_runs=has_runs),
         _judge_tracking(uri),
         *(_judge_data(spec, cluster) if spec else ()),
     ]
     return Visit(machines=describe_cluster(cluster), findings=tuple(found), reports=reports)
 
 
-def _examine_all(
-    cluster: Cluster, folder: Path
-) -> tuple[dict[str, Mapping[str, Any]], list[Node]]:
-    """What each machine says, the driver's first; and the nodes that do not answer."""
+@contextmanager
+def _marked(folder: Path, address: str) -> Iterator[str]:
+    """A file in the storage, for as long as the block lasts, where there can be one."""
+    if address:
+        with ExitStack() as held:
+            mark = ""
+            # What is wrong is said by the examination of this machine.
+            with suppress(InfeasibleError, ValueError):
+                open_store(check_address(address)).check(writes=True)
+                mark = held.enter_context(marked(address))
+            yield mark
+        return
     nearest = next(path for path in (folder, *folder.parents) if path.is_dir())
-    mark = nearest / f".seen-{uuid.uuid4().hex}"
+    path = nearest / f".seen-{uuid.uuid4().hex}"
     with suppress(OSError):
-        mark.touch()
+        path.touch()
     try:
-        here = examine(str(folder), str(mark))
-        if not cluster.address:
-            return {HERE: here}, []
-        answers = ask_every_node(cluster.nodes, examine, str(folder), str(mark))
+        yield str(path)
     finally:
         with suppress(OSError):
-            mark.unlink()
+            path.unlink()
+
+
+def _examine_all(
+    cluster: Cluster, folder: Path, address: str
+) -> tuple[dict[str, Mapping[str, Any]], list[Node]]:
+    """What each machine says, the driver's first; and the nodes that do not answer."""
+    with _marked(folder, address) as mark:
+        here = examine(address or str(folder), mark)
+        if not cluster.address:
+            return {HERE: here}, []
+        answers = ask_every_node(cluster.nodes, examine, address or str(folder), mark)
     reports: dict[str, Mapping[str, Any]] = {f"{here['host']} (the driver)": here}
     silent = []
     for node, answer in zip(cluster.nodes, answers, strict=True):

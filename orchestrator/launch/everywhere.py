@@ -2,8 +2,8 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -11,6 +11,9 @@ from orchestrator.errors import InfeasibleError
 from orchestrator.launch.notice import list_draining
 from orchestrator.planning.cluster import Cluster, Node
 from orchestrator.planning.lanes import LanePlan
+from orchestrator.specs.addresses import check_address
+from orchestrator.tracking.mirror import address_of, open_store
+from orchestrator.tracking.object_store import ObjectStore
 
 _Answer = TypeVar("_Answer")
 _WATCH_EVERY_S: Final = 2.0
@@ -130,18 +133,52 @@ def is_file(path: str) -> bool:
     return Path(path).is_file()
 
 
+def try_store(address: str, mark: str) -> str:
+    """Why a node cannot work on an object store; empty where it can. Asked of other nodes.
+
+    Args:
+        address: Of the storage.
+        mark: Name of a file that the driver has put there.
+    """
+    try:
+        store = ObjectStore(check_address(address))
+        store.check(writes=True)
+        if not store.find_sizes([mark]):
+            return "it does not see what the driver writes there"
+    except (InfeasibleError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+@contextmanager
+def marked(address: str) -> Iterator[str]:
+    """A file in an object store, for as long as the block lasts, that every node should see.
+
+    Yields:
+        Its name.
+    """
+    store, name = open_store(address), f".seen-{uuid.uuid4().hex}"
+    store.put_text(name, "seen")
+    try:
+        yield name
+    finally:
+        store.delete(name)
+
+
 def refuse_unshared(cluster: Cluster, lanes: LanePlan, folder: Path) -> None:
-    """Refuse a storage folder that is another one on nodes that may train.
+    """Refuse a storage that nodes that may train do not share.
 
     Args:
         cluster: The machines.
         lanes: What is trained on them.
-        folder: The storage, absolute.
+        folder: The storage, absolute, or a working copy of one in an object store.
 
     Raises:
         InfeasibleError: Names the nodes that do not see it, and the way out.
     """
-    if not cluster.address or len(cluster.nodes) == 1:
+    store = address_of(folder)
+    # The one node of a joined Ray has the driver's disk, and its own credentials.
+    if not cluster.address or (len(cluster.nodes) == 1 and not store):
         return
     named = {seat.node_id for lane in lanes.seats for seat in lane}
     nodes = [
@@ -149,10 +186,25 @@ def refuse_unshared(cluster: Cluster, lanes: LanePlan, folder: Path) -> None:
         for node in cluster.nodes
         if (node.node_id in named if named else node.cpus >= lanes.cpus_per_worker)
     ]
+    if store:
+        _refuse_without_store(nodes, store)
+        return
     blind = find_blind_nodes(nodes, folder)
     if blind:
         raise InfeasibleError(
             f"storage_path: {folder} is not seen on {', '.join(node.name for node in blind)}, "
             f"where workers would write their results to disks of their own; set storage_path "
-            f"or ORCHESTRATOR_STORAGE to a folder that all nodes share"
+            f"or ORCHESTRATOR_STORAGE to a folder that all nodes share, or to s3://BUCKET/NAME"
         )
+
+
+def _refuse_without_store(nodes: Sequence[Node], store: str) -> None:
+    with marked(store) as mark:
+        answers = ask_every_node(nodes, try_store, store, mark)
+    for node, answer in zip(nodes, answers, strict=True):
+        if answer != "":
+            why = answer or "it does not answer"
+            raise InfeasibleError(
+                f"{node.name}: {why}; on a node that counts with which its Ray was started, "
+                "not what this command has"
+            )

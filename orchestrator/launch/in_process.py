@@ -8,10 +8,13 @@ import torch
 
 from orchestrator.launch.devices import pin
 from orchestrator.launch.failures import describe_failure
+from orchestrator.launch.travel import Luggage
 from orchestrator.planning.lanes import LanePlan
 from orchestrator.planning.run_plan import Assignment, RunPlan
 from orchestrator.tracking import journal
+from orchestrator.tracking.mirror import address_of
 from orchestrator.training.context import (
+    Copies,
     Verdict,
     WorkerContext,
     configure_process,
@@ -42,20 +45,19 @@ def train_here(
     Raises:
         Exception: Whatever training raised, after it was journalled.
     """
-    if lane.seats:
-        pin([lane.seats[0][0].device], 0, alone=True)
-    device = torch.device(lane.device, 0) if lane.device == "cuda" else torch.device("cpu")
-    configure_process(
-        threads=lane.cpus_per_worker, deterministic=lane.deterministic, device=device
-    )
+    device = _configure(lane)
     started = time.time()
 
-    context = _build_context(plan, book, tick, device)
+    store = address_of(Path(plan.place.folder).parents[2])
+    luggage = Luggage(Assignment(plan=plan, attempt=1, store=store))
+    context = _build_context(plan, book, tick, device, luggage.copies)
     facts = {**describe_device(device), "workers": [describe_process(device, rank=0)]}
     book.append(journal.LANE, lane=_LANE, facts=facts)
     book.append(journal.START, run=plan.run_id, lane=_LANE, attempt=1)
     try:
-        result = _train(plan, context)
+        luggage.unpack(rank=0)
+        result = _train(luggage.assignment.plan, context)
+        luggage.send(result)
     except Exception as error:
         ending = describe_failure(error, Path(plan.place.folder))
         _end(book, plan.run_id, started, **ending)
@@ -71,8 +73,20 @@ def train_here(
         weights_sha256=result.weights_sha256,
     )
     result.remove_spent()
+    luggage.drop(result.spent)
     tick()
     return True
+
+
+def _configure(lane: LanePlan) -> torch.device:
+    """Let this process be like a lane's; where it computes."""
+    if lane.seats:
+        pin([lane.seats[0][0].device], 0, alone=True)
+    device = torch.device(lane.device, 0) if lane.device == "cuda" else torch.device("cpu")
+    configure_process(
+        threads=lane.cpus_per_worker, deterministic=lane.deterministic, device=device
+    )
+    return device
 
 
 def _train(plan: RunPlan, context: WorkerContext) -> Result:
@@ -89,7 +103,11 @@ def _train(plan: RunPlan, context: WorkerContext) -> Result:
 
 
 def _build_context(
-    plan: RunPlan, book: journal.Journal, tick: Callable[[], None], device: torch.device
+    plan: RunPlan,
+    book: journal.Journal,
+    tick: Callable[[], None],
+    device: torch.device,
+    copies: Copies | None,
 ) -> WorkerContext:
     def report(epoch: int, metrics: Mapping[str, float]) -> Verdict:
         book.append(journal.EPOCH, run=plan.run_id, epoch=epoch, metrics=dict(metrics))
@@ -102,6 +120,7 @@ def _build_context(
         device=device,
         report=report,
         note=lambda note: book.append(journal.NOTE, run=plan.run_id, **note),
+        copies=copies,
     )
 
 

@@ -19,6 +19,7 @@ from orchestrator.launch.books import (
 )
 from orchestrator.planning.run_plan import Assignment, RunPlan
 from orchestrator.tracking import journal
+from orchestrator.tracking.mirror import address_of
 
 
 class Ledger:
@@ -41,6 +42,7 @@ class Ledger:
         self._runs = self.queue.runs
         self._recorder = Recorder(folder)
         self._failure = ""
+        self._store = address_of(folder.parents[1])
 
     def submit(self, plans: Sequence[Mapping[str, Any]]) -> list[RunBook]:
         """Queue runs; one that is known already is only returned."""
@@ -82,7 +84,9 @@ class Ledger:
         run.attempts += 1
         run.started = time.time()
         here.current = run.plan.run_id
-        assignment = Assignment(plan=run.plan, attempt=run.attempts, parts=run.parts)
+        assignment = Assignment(
+            plan=run.plan, attempt=run.attempts, parts=run.parts, store=self._store
+        )
         here.served.append(assignment.to_json())
         # A rank asks for the next once all have this one: what is older is not kept.
         here.served[:-2] = [""] * (len(here.served) - 2)

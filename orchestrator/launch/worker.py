@@ -18,6 +18,7 @@ from orchestrator.launch.devices import INDEX_VARIABLE, pin
 from orchestrator.launch.failures import describe_failure
 from orchestrator.launch.jobs import BROKER_NAMESPACE, find_node, find_own
 from orchestrator.launch.notice import watch_for_notice
+from orchestrator.launch.travel import Luggage
 from orchestrator.planning.run_plan import Assignment
 from orchestrator.training.context import (
     Verdict,
@@ -112,6 +113,7 @@ class _Worker:
             )
             return verdict
 
+        luggage = Luggage(assignment)
         context = WorkerContext(
             rank=self._rank,
             world_size=self._world_size,
@@ -119,11 +121,15 @@ class _Worker:
             report=report,
             stop_requested=self._stop.is_set,
             note=lambda note: self._tell("note", run_id, dict(note)),
+            copies=luggage.copies,
         )
         ending: dict[str, Any]
         result: Result | None = None
         try:
-            result = train(assignment, context)
+            luggage.unpack(self._rank)
+            result = train(luggage.assignment, context)
+            if self._rank == 0:
+                luggage.send(result)
             ending = {
                 "status": result.status,
                 "metrics": dict(result.metrics),
@@ -133,14 +139,15 @@ class _Worker:
             # The broker is gone, and with it whoever wanted this run.
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, it must be told
-            ending = self._end_of(error, assignment)
+            result = None
+            ending = self._end_of(error, luggage)
         memory = end_memory(self._device)
         if self._rank == 0:
             if memory:
                 self._tell("note", run_id, memory)
-            self._finish(run_id, ending, result)
+            self._finish(run_id, ending, result, luggage)
 
-    def _end_of(self, error: Exception, assignment: Assignment) -> dict[str, Any]:
+    def _end_of(self, error: Exception, luggage: Luggage) -> dict[str, Any]:
         """What an exception means for the run; raises it again where others train with us."""
         alone = self._world_size == 1
         if not alone and is_lost_peer(error):
@@ -149,19 +156,28 @@ class _Worker:
         if isinstance(error, OutOfMemoryError):
             ending = {"status": OUT_OF_MEMORY, "error": str(error), "parts": error.next_parts}
         else:
-            ending = describe_failure(error, Path(assignment.plan.place.folder))
+            ending = describe_failure(error, Path(luggage.assignment.plan.place.folder))
+            luggage.send_traceback(ending)
         # All ranks read the same loss; any other exception may be one rank's own.
         if not alone and not isinstance(error, NonFiniteLossError):
-            self._tell("note_exception", assignment.plan.run_id, self._rank, ending)
+            run_id = luggage.assignment.plan.run_id
+            self._tell("note_exception", run_id, self._rank, ending)
             # Peers may sit in a collective: Ray Train restarts the group.
             raise error
         return ending
 
-    def _finish(self, run_id: str, ending: Mapping[str, Any], result: Result | None) -> None:
+    def _finish(
+        self,
+        run_id: str,
+        ending: Mapping[str, Any],
+        result: Result | None,
+        luggage: Luggage,
+    ) -> None:
         self._tell("finish", run_id, ending)
         if result is not None:
             # Not before: where nobody is there to be told, the run goes on from what is left.
             result.remove_spent()
+            luggage.drop(result.spent)
 
     def _tell(self, method: str, run_id: str, *values: Any) -> None:  # noqa: ANN401
         tell = getattr(self._broker, method)

@@ -143,11 +143,13 @@ class Assignment:
     parts: int = 1
     """Least parts that a worker's share of a batch is cut into: with fewer, a GPU's memory did
     not suffice."""
+    store: str = ""
+    """Address of the object store that the plan's storage is a copy of; empty where every node
+    sees the storage itself."""
 
     def to_json(self) -> str:
         """The assignment as JSON text."""
-        values = {"plan": self.plan.to_json(), "attempt": self.attempt, "parts": self.parts}
-        return json.dumps(values)
+        return json.dumps({**vars(self), "plan": self.plan.to_json()})
 
     @classmethod
     def from_json(cls, text: str) -> "Assignment":

@@ -2,13 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from orchestrator.errors import RecordError
 from orchestrator.recorded.runs import choose_best_run
 from orchestrator.tracking import storage
+from orchestrator.tracking.bringing import open_storage
 from orchestrator.tracking.lookup import find_run
+from orchestrator.tracking.mirror import address_of
+from orchestrator.tracking.mlflow_ids import read_ids
 from orchestrator.tracking.orphans import close_orphans
+from orchestrator.tracking.owner import own
+from orchestrator.tracking.replay_thread import ReplayThread
 from orchestrator.tracking.ui import link_to_run, link_to_search, store_of
+
+_WRITE_S: Final = 60.0
+"""How long MLflow's store may take to be written before its pages are opened."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +53,33 @@ def find_pages(name: str | None, *, storage_path: str | None = None) -> Pages:
     Raises:
         RecordError: There is no such search or run.
     """
-    folder = storage.find_storage(storage_path)
+    folder = open_storage(storage_path)
     close_orphans(folder)
     if name is None:
         latest = storage.latest_search(folder)
         if latest is None:
             raise RecordError(f"nothing is recorded under {folder}; run an experiment first")
+        _write_here(latest)
         return Pages(store_of(latest), latest)
     if storage.list_numbers(folder, name.partition("#")[0]) and not set("/@") & set(name):
         search = storage.find_search(folder, name)
+        _write_here(search)
         return Pages(store_of(search), search)
     found = find_run(folder, name, choose_best=choose_best_run)
+    if not found.mlflow_id:
+        _write_here(found.search.folder)
+        found = find_run(folder, name, choose_best=choose_best_run)
     if not found.mlflow_id:
         label = found.search.label
         raise RecordError(f"{name}: MLflow has no such run yet; its search is {label}")
     return Pages(store_of(found.search.folder), found.search.folder, found.mlflow_id)
+
+
+def _write_here(search: Path) -> None:
+    """Let MLflow's store of this machine know a search that another machine has recorded."""
+    ids = read_ids(search)
+    if not address_of(search.parents[1]) or (ids is not None and ids["complete"]):
+        return
+    with own(search) as is_ours:
+        if is_ours:
+            ReplayThread(search).finish(_WRITE_S)

@@ -13,7 +13,7 @@ from orchestrator.launch.environment import prepare_environment
 from orchestrator.planning.resolve import SOURCES
 from orchestrator.recorded.runs import find_recorded
 from orchestrator.reopening import plan_again
-from orchestrator.tracking import storage
+from orchestrator.tracking.bringing import open_storage
 from orchestrator.tracking.receipt import FILE_NAME, compare_receipts
 from orchestrator.tracking.record import RunRecord, SearchRecord
 from orchestrator.watch import Watch
@@ -53,8 +53,7 @@ def rerun(text: str, *, storage_path: str | None = None, watch: Watch | None = N
     from orchestrator.launch.cluster import look
 
     prepare_environment()
-    folder = storage.find_storage(storage_path)
-    storage.check_storage(folder)
+    folder = open_storage(storage_path, writes=True)
     recorded = find_recorded(text, storage_path=storage_path)
     if short := recorded.found.run.fewer_workers:
         raise RecordError(

@@ -1,13 +1,15 @@
 """From what a user types to a recorded run and its plan."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from orchestrator.errors import RecordError
 from orchestrator.planning.run_plan import RunPlan
 from orchestrator.reopening import move_run
-from orchestrator.tracking import storage
+from orchestrator.tracking.bringing import open_storage
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.lookup import FoundRun, find_run
+from orchestrator.tracking.mirror import bring_records, bring_run
 from orchestrator.tracking.orphans import close_orphans
 from orchestrator.tracking.record import RunRecord, SearchRecord
 
@@ -31,7 +33,7 @@ def find_recorded(text: str, *, storage_path: str | None = None) -> RecordedRun:
     Raises:
         RecordError: No run, or more than one, is meant; or another version recorded it.
     """
-    folder = storage.find_storage(storage_path)
+    folder = open_storage(storage_path)
     close_orphans(folder)
     found = find_run(folder, text, choose_best=choose_best_run)
     history = SearchHistory(found.search.folder)
@@ -43,8 +45,11 @@ def find_recorded(text: str, *, storage_path: str | None = None) -> RecordedRun:
             f"{found.run.run_id} was recorded by another version of orchestrator ({error}); "
             "use that one"
         ) from error
-    # The storage may have been moved since.
-    return RecordedRun(found=found, plan=move_run(plan, found.search.folder))
+    # The storage may have been moved since, or lie in an object store.
+    plan = move_run(plan, found.search.folder)
+    bring_records(found.search.folder)
+    bring_run(Path(plan.place.folder))
+    return RecordedRun(found=found, plan=plan)
 
 
 def choose_best_run(search: SearchRecord) -> RunRecord | None:

@@ -15,7 +15,7 @@ from orchestrator.specs.fine_tune_section import FineTuneSpec
 from orchestrator.specs.mistakes import value_text
 from orchestrator.specs.model_section import ModelSpec
 from orchestrator.specs.search import Scalar, SearchSpec, Space
-from orchestrator.specs.section import Finding, FolderPath, Section, no_number, refuse
+from orchestrator.specs.section import Finding, Section, StoragePath, no_number, refuse
 from orchestrator.specs.training_sections import (
     LossSpec,
     OptimizerSpec,
@@ -60,9 +60,9 @@ class Keys(Section):
     ) = None
     """Whether only deterministic algorithms may be used: `true`, `false`, or `warn`, which
     names the others and goes on. Unset: by the kind of device, shown by `orchestrator plan`."""
-    storage_path: FolderPath | None = None
-    """Folder for everything that is written, relative to the YAML file.
-    Unset: ORCHESTRATOR_STORAGE, or `./runs`."""
+    storage_path: StoragePath | None = None
+    """Folder for everything that is written, relative to the YAML file; or an address of object
+    storage, such as `s3://BUCKET/NAME`. Unset: ORCHESTRATOR_STORAGE, or `./runs`."""
     data: DataSpec
     """What is trained on, and how much of it at once; a section of keys."""
     model: ModelSpec

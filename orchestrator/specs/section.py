@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from orchestrator.specs.addresses import check_address, is_address
 from orchestrator.specs.vocabulary import explain_wrong_word
 
 OWN_CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -100,13 +101,26 @@ NOT_EMPTY = AfterValidator(_not_empty)
 
 
 def _local_folder(path: str) -> str:
-    if "://" in path:
+    if is_address(path):
         raise refuse(f"object storage is not built yet (got {path!r}); name a folder")
     return path
 
 
 FolderPath = Annotated[str, AfterValidator(_local_folder)]
 """Path of a folder or file; a server's address is none."""
+
+
+def _folder_or_address(path: str) -> str:
+    if not is_address(path):
+        return path
+    try:
+        return check_address(path)
+    except ValueError as error:
+        raise refuse(str(error)) from error
+
+
+StoragePath = Annotated[str, AfterValidator(_folder_or_address)]
+"""Path of a folder, or an address of object storage."""
 
 
 def no_number(value: object) -> object:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from orchestrator.tracking import storage as places
 from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.mirror import is_kept
 from orchestrator.tracking.run_state import RunState
 from orchestrator.tracking.writing import writing
 
@@ -105,7 +106,7 @@ class FinishedRuns:
             state is None
             or state.status != "finished"
             or state.fewer_workers
-            or not (search / run / _WEIGHTS).exists()
+            or not is_kept(search / run / _WEIGHTS)
         ):
             return None
         finished = FinishedRun(

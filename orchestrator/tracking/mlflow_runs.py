@@ -17,7 +17,7 @@ RUN_ID_TAG: Final = "orchestrator.run_id"
 JOURNAL_TAG: Final = "orchestrator.journal"
 
 
-def find_experiment(client: "MlflowClient", plan: Mapping[str, Any]) -> str:
+def find_experiment(client: "MlflowClient", plan: Mapping[str, Any], uri: str) -> str:
     """Id of the experiment that groups all searches of a name; made where it is missing.
 
     Raises:
@@ -27,7 +27,7 @@ def find_experiment(client: "MlflowClient", plan: Mapping[str, Any]) -> str:
 
     known = client.get_experiment_by_name(plan["name"])
     if known is None:
-        artifacts = artifact_folder(plan["store_uri"])
+        artifacts = artifact_folder(uri)
         location = (artifacts / plan["name"]).as_uri() if artifacts else None
         try:
             made: str = client.create_experiment(plan["name"], artifact_location=location)

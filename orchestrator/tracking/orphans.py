@@ -14,9 +14,11 @@ from orchestrator.errors import InfeasibleError
 from orchestrator.tracking import journal
 from orchestrator.tracking.finished import FinishedRuns
 from orchestrator.tracking.history import SearchHistory
+from orchestrator.tracking.mirror import address_of, copy_id
 from orchestrator.tracking.mlflow_ids import read_ids
 from orchestrator.tracking.owner import is_in_reach, own
 from orchestrator.tracking.replay_thread import ReplayThread
+from orchestrator.tracking.sending import UNSENT
 from orchestrator.tracking.storage import list_searches
 
 _REPLAY_S: Final = 10.0
@@ -70,7 +72,7 @@ def _close_if_orphaned(folder: Path, *, deadline: float) -> bool:
 def _may_be_orphaned(folder: Path) -> bool:
     history = SearchHistory(folder)
     history.follow()
-    return bool(history.plan) and is_in_reach(history.owner)
+    return bool(history.plan) and is_in_reach(history.owner, copy_id(folder.parents[1]))
 
 
 def _close(history: SearchHistory) -> None:
@@ -91,3 +93,5 @@ def _close(history: SearchHistory) -> None:
     sentence = "The process that drove this search was killed before it had finished."
     book.append(journal.ANSWER, sentence=sentence, markdown=sentence, files=[])
     book.close()
+    if address_of(history.folder.parents[1]):
+        (history.folder / UNSENT).touch()

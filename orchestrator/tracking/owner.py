@@ -17,9 +17,15 @@ from orchestrator.tracking.writing import writing
 LOCK_NAME: Final = "owner.lock"
 
 
-def describe_owner() -> dict[str, Any]:
-    """This process, told apart from any on another machine."""
-    return {"host": socket.gethostname(), "boot": _boot_id(), "pid": os.getpid()}
+def describe_owner(copy: str = "") -> dict[str, Any]:
+    """This process, told apart from any on another machine.
+
+    Args:
+        copy: Id of the working copy that it drives a search in; empty where that lies in the
+            storage itself.
+    """
+    owner = {"host": socket.gethostname(), "boot": _boot_id(), "pid": os.getpid()}
+    return {**owner, "copy": copy} if copy else owner
 
 
 @contextmanager
@@ -57,8 +63,15 @@ def is_owned(folder: Path) -> bool:
     return False
 
 
-def is_in_reach(owner: Mapping[str, Any]) -> bool:
-    """Whether the lock tells of that owner: not every shared disk passes locks on."""
+def is_in_reach(owner: Mapping[str, Any], copy: str = "") -> bool:
+    """Whether the lock tells of that owner: not every shared disk passes locks on.
+
+    Args:
+        owner: As `describe_owner` has said it.
+        copy: Id of the working copy that the lock lies in.
+    """
+    if owner.get("copy", "") != copy:
+        return False
     here = describe_owner()
     same_boot: bool = owner["boot"] == here["boot"] != ""
     return same_boot or owner["host"] == here["host"]

@@ -26,7 +26,7 @@ from orchestrator.tracking.naming import child_name, flatten_plan, search_tags
 from orchestrator.tracking.receipt import FILE_NAME, build_receipt
 from orchestrator.tracking.run_state import RunState
 from orchestrator.tracking.saved_view import view_tag
-from orchestrator.tracking.store import log_batches, open_store
+from orchestrator.tracking.store import find_uri, log_batches, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -91,8 +91,9 @@ class Replay:
 
     def _connect(self) -> "MlflowClient":
         if self._client is None:
-            client = open_store(self._history.plan["store_uri"])
-            self._experiment = find_experiment(client, self._history.plan)
+            uri = find_uri(self._history.plan, self._folder)
+            client = open_store(uri)
+            self._experiment = find_experiment(client, self._history.plan, uri)
             for run in find_runs(client, self._experiment, self._history):
                 self._take_up(run)
             self._client = client
@@ -203,7 +204,7 @@ class Replay:
 
     def _write_ids(self) -> None:
         values = {
-            "uri": self._history.plan["store_uri"],
+            "uri": find_uri(self._history.plan, self._folder),
             "experiment": self._experiment,
             "complete": self.is_complete,
             "search": self._ids[label_of(self._history.plan)],

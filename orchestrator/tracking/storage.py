@@ -3,11 +3,14 @@
 import fcntl
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from orchestrator.errors import InfeasibleError, RecordError
+from orchestrator.specs.addresses import is_address
 from orchestrator.tracking import journal
+from orchestrator.tracking.mirror import claim
 
 VARIABLE: Final = "ORCHESTRATOR_STORAGE"
 DEFAULT: Final = "runs"
@@ -16,8 +19,13 @@ _GIVEN: Final = ".numbers"
 
 
 def find_storage(asked: str | None = None) -> Path:
-    """The folder of all experiments, absolute: as asked, by the environment, or `./runs`."""
-    return Path(asked or os.environ.get(VARIABLE) or DEFAULT).expanduser().absolute()
+    """The folder of all experiments, absolute: as asked, by the environment, or `./runs`.
+
+    An address in the environment is no folder: `bringing.open_storage` knows those.
+    """
+    usual = os.environ.get(VARIABLE) or DEFAULT
+    usual = DEFAULT if is_address(usual) else usual
+    return Path(asked or usual).expanduser().absolute()
 
 
 def next_number(storage: Path, name: str) -> int:
@@ -46,7 +54,7 @@ def claim_number(storage: Path, name: str) -> int:
     """Make the folder of the next search of this name; two callers never get the same number.
 
     Raises:
-        InfeasibleError: The folder cannot be written.
+        InfeasibleError: The folder cannot be written, or the store that it is a copy of.
     """
     number = next_number(storage, name)
     try:
@@ -56,8 +64,11 @@ def claim_number(storage: Path, name: str) -> int:
             except FileExistsError:
                 number += 1
             else:
-                _keep_given(storage, name, number)
-                return number
+                keep_given(storage, name, [number])
+                if claim(storage, name, number):
+                    return number
+                (storage / name / str(number)).rmdir()
+                number += 1
     except OSError as error:
         raise _refuse(storage, error) from error
 
@@ -70,12 +81,16 @@ def _list_given(storage: Path, name: str) -> list[int]:
     return [int(line) for line in lines if line.isdecimal()]
 
 
-def _keep_given(storage: Path, name: str, number: int) -> None:
+def keep_given(storage: Path, name: str, numbers: Iterable[int]) -> None:
+    """Note that these numbers were given, here or elsewhere."""
+    new = sorted({*numbers} - {*_list_given(storage, name)})
+    if not new:
+        return
     path = storage / _GIVEN / f"{name}.txt"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     # One write that appends: of several processes, none loses another's.
     with path.open("a") as file:
-        file.write(f"{number}\n")
+        file.write("".join(f"{number}\n" for number in new))
 
 
 def check_storage(storage: Path) -> None:

@@ -8,9 +8,10 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from orchestrator.errors import InfeasibleError
@@ -38,6 +39,21 @@ def prepare_settings() -> None:
     """Set what MLflow reads while it is imported; what the user has set stays."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+
+
+def find_uri(plan: Mapping[str, Any], folder: Path) -> str:
+    """The store of a recorded search; the usual one lies beside it, wherever that is now.
+
+    Args:
+        plan: The search's plan as JSON values; empty where nothing is recorded.
+        folder: Where the search is now.
+    """
+    beside = f"{_SQLITE}{folder.parents[1] / 'mlflow.db'}"
+    if not plan:
+        return beside
+    uri: str = plan["store_uri"]
+    was_beside = f"{_SQLITE}{Path(plan['folder']).parents[1] / 'mlflow.db'}"
+    return beside if uri == was_beside else uri
 
 
 def store_path(uri: str) -> Path | None:

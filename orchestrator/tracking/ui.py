@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator.tracking.history import SearchHistory
 from orchestrator.tracking.mlflow_ids import read_ids
 from orchestrator.tracking.saved_view import view_key
-from orchestrator.tracking.store import artifact_folder, prepare_settings
+from orchestrator.tracking.store import artifact_folder, find_uri, prepare_settings
 
 HOST = "127.0.0.1"
 _LIGHT = {
@@ -89,6 +89,4 @@ def store_of(folder: Path) -> str:
     """The store that a search was written to."""
     history = SearchHistory(folder)
     history.follow()
-    beside = f"sqlite:///{folder.parents[1] / 'mlflow.db'}"
-    uri: str = history.plan.get("store_uri", beside)
-    return uri
+    return find_uri(history.plan, folder)

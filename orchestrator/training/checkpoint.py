@@ -15,6 +15,7 @@ from torch import Tensor, distributed
 
 from orchestrator.errors import TrainingError
 from orchestrator.planning.run_plan import CheckpointPlan, RunPlan
+from orchestrator.training.checkpoint_copies import CopiedFolder
 from orchestrator.training.checkpoint_file import (
     DAMAGED,
     FOLDER,
@@ -45,6 +46,7 @@ class Checkpoints:
         self._folder = Path(plan.place.folder) / FOLDER
         self._extends = Path(plan.place.extends) / FOLDER if plan.place.extends else None
         self._context = context
+        self._copies = CopiedFolder(self._folder, context.copies)
         self._steps_per_epoch = steps_per_epoch
         self._last = time.monotonic()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -61,17 +63,12 @@ class Checkpoints:
                 remove_unfinished(folder)
         found = [FoundCheckpoint(None, ())]
         if self._plan is not None and self._context.rank == 0:
-            found = [find_checkpoint(self._folder)]
-            for broken in found[0].damaged:
-                # Never looked at again, and not among those that stay.
-                broken.rename(broken.with_suffix(DAMAGED))
-            if found[0].path is None and self._extends is not None:
-                own, other = found[0], find_checkpoint(self._extends)
-                found = [FoundCheckpoint(other.path, own.damaged + other.damaged)]
+            found = [self._find()]
         if self._context.world_size > 1:
             distributed.broadcast_object_list(found, src=0)
-        path = found[0].path
-        return (None if path is None else read_checkpoint(path)), found[0]
+        if found[0].path is None:
+            return None, found[0]
+        return read_checkpoint(self._bring(found[0].path)), found[0]
 
     def is_due_after_step(self, step: int) -> bool:
         """Whether to write one after this many steps of the run, in the middle of an epoch."""
@@ -150,19 +147,42 @@ class Checkpoints:
         """End the thread, once it has written what it is writing."""
         self._thread.shutdown()
 
+    def _find(self) -> FoundCheckpoint:
+        """The newest whole one, its own or that of the run that it goes on from."""
+        self._copies.bring_newest()
+        own = find_checkpoint(self._folder)
+        self._copies.drop(own.damaged)
+        for broken in own.damaged:
+            # Never looked at again, and not among those that stay.
+            broken.rename(broken.with_suffix(DAMAGED))
+        if own.path is not None or self._extends is None:
+            return own
+        CopiedFolder(self._extends, self._context.copies).bring_newest(is_own=False)
+        other = find_checkpoint(self._extends)
+        return FoundCheckpoint(other.path, own.damaged + other.damaged)
+
+    def _bring(self, path: Path) -> Path:
+        """The one that rank 0 has found, on this node's disk."""
+        # name/number/run/checkpoints
+        if self._extends is not None and path.parent.parts[-4:] == self._extends.parts[-4:]:
+            return CopiedFolder(self._extends, self._context.copies).bring(path)
+        return self._copies.bring(path)
+
     def _write(self, content: Mapping[str, Any], step: int, ranked_epochs: list[int]) -> None:
         assert self._plan is not None
-        write_checkpoint(self._folder, content, step=step)
+        self._copies.keep(write_checkpoint(self._folder, content, step=step))
         self._prune(ranked_epochs, last=self._plan.keep_last)
 
     def _prune(self, ranked_epochs: list[int], *, last: int) -> None:
-        for path in self._list_beyond(ranked_epochs, last=last):
+        beyond = self._list_beyond(ranked_epochs, last=last)
+        for path in beyond:
             path.unlink(missing_ok=True)
+        self._copies.drop(beyond)
 
     def _list_beyond(self, ranked_epochs: list[int], *, last: int) -> tuple[Path, ...]:
         """All but the best ones and so many of the last."""
         assert self._plan is not None
-        found = list_checkpoints(self._folder)
+        found = self._copies.add_elsewhere(list_checkpoints(self._folder))
         ranked = [epoch * self._steps_per_epoch for epoch in ranked_epochs]
         best = [step for step in ranked if step in found][: self._plan.keep_best]
         newest = sorted(found)[-last:] if last else []

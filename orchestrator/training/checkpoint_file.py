@@ -62,7 +62,7 @@ def find_checkpoint(folder: Path) -> FoundCheckpoint:
     damaged: list[Path] = []
     for _, paths in sorted(list_checkpoints(folder).items(), reverse=True):
         for path in paths:
-            if _is_whole(path):
+            if is_whole(path):
                 return FoundCheckpoint(path, tuple(damaged))
             damaged.append(path)
     return FoundCheckpoint(None, tuple(damaged))
@@ -78,13 +78,19 @@ def list_checkpoints(folder: Path) -> dict[int, list[Path]]:
     """Steps done to the files that say so: one, or several where the bits were not the same."""
     found: dict[int, list[Path]] = {}
     for path in sorted(folder.glob("step-*.pt")):
-        named = _NAME.fullmatch(path.name)
-        if named:
-            found.setdefault(int(named[1]), []).append(path)
+        step = read_step(path.name)
+        if step is not None:
+            found.setdefault(step, []).append(path)
     return found
 
 
-def _is_whole(path: Path) -> bool:
+def read_step(name: str) -> int | None:
+    """Steps done of the checkpoint of a name; None where it is none."""
+    named = _NAME.fullmatch(name)
+    return int(named[1]) if named else None
+
+
+def is_whole(path: Path) -> bool:
     """Whether a file's bytes are those that its name was made of."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]

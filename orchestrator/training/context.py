@@ -8,8 +8,9 @@ import ctypes
 import os
 import platform
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
@@ -39,6 +40,23 @@ def _unheard(note: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Copies:
+    """Copies of a run's files that outlive the disk of this node.
+
+    All four raise `TrainingError` where they cannot do it.
+    """
+
+    keep: Callable[[Path], None]
+    """Copy a file of this disk; once it returns, the copy is there."""
+    drop: Callable[[Path], None]
+    """Remove the copy of a file."""
+    names: Callable[[Path], Sequence[str]]
+    """Names of the files of a folder that have a copy."""
+    bring: Callable[[Path], None]
+    """Put the copy of a file onto this disk."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerContext:
     """One worker of the ranks that train one assignment."""
 
@@ -53,6 +71,8 @@ class WorkerContext:
     note: Note = _unheard
     """Called by rank 0 with what else the records shall hold of the run, as plain JSON values;
     `note` among them says what it is."""
+    copies: Copies | None = None
+    """None where what is on this disk is safe there, and seen by whoever goes on with a run."""
 
     def report_epoch(self, epoch: int, metrics: Mapping[str, float]) -> Verdict:
         """Report from rank 0 and bring its verdict to every rank."""

@@ -82,3 +82,17 @@ def test_who_holds_a_gpus_memory_is_found(here: Path, monkeypatch: pytest.Monkey
     assert "python" in process["command"]
     assert not process["is_rays"]
     assert not found["storage"]["sees_mark"]
+
+
+def test_an_object_store_is_looked_at(here: Path, bucket: str) -> None:
+    """One that can be written is fine, a wrong bucket would stop a run; neither has a size."""
+    good, wrong = (
+        CliRunner().invoke(command, ["--storage", f"{name}/lab"], standalone_mode=False)
+        for name in (bucket, f"{bucket}-none")
+    )
+
+    assert good.return_value == 0, good.output
+    assert f"ok storage {bucket}/lab: can be written ok" in " ".join(good.output.split())
+    assert wrong.return_value == 3
+    assert "this machine: cannot look into" in " ".join(wrong.output.split())
+    assert list(here.iterdir()) == []

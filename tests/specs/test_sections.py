@@ -52,8 +52,9 @@ def test_every_section_says_what_it_is() -> None:
         ("deterministic", "[1]", "must be true, false or 'warn' (got a list)"),
         (
             "storage_path",
-            "s3://x",
-            "object storage is not built yet (got 's3://x'); name a folder",
+            "ftp://x/y",
+            "no such object storage (got 'ftp://x/y'); name a folder, or one of s3://, gs://, "
+            "file://",
         ),
         ("data.root", "x", "digits is shipped inside the package; leave root out"),
         ("data.image_size", "7", "must be at least 8 (got 7)"),
