@@ -148,8 +148,8 @@ def _list_elastic(runs: Sequence[RunRecord]) -> list[str]:
     """A note where results depend on which machines were lost, and when."""
     counts = Counter(run.fewer_workers for run in runs if run.fewer_workers)
     return [
-        f"{count} of {len(runs)} runs trained with {workers} for a part, as a machine was "
-        "missing: their numbers do not come out again to the bit"
+        f"{count} of {len(runs)} runs trained with {workers} at times: their numbers do not "
+        "come out again to the bit"
         for workers, count in counts.items()
     ]
 

@@ -89,7 +89,10 @@ def _technique_notes(settings: Sequence[Keys], lanes: LanePlan) -> Iterator[str]
             "machine is lost; one that did is marked, and its numbers do not come out again"
         )
     if lanes.missing:
-        yield f"begins with {lanes.workers} of {workers} workers, until there is room for all"
+        yield (
+            f"begins with {lanes.workers} of {workers} workers; on a cluster a run has all of "
+            "them once there is room"
+        )
 
 
 def _baseline_notes(keys: Keys, *, settings: int) -> list[str]:

@@ -57,7 +57,7 @@ def rerun(text: str, *, storage_path: str | None = None, watch: Watch | None = N
     recorded = find_recorded(text, storage_path=storage_path)
     if short := recorded.found.run.fewer_workers:
         raise RecordError(
-            f"{recorded.plan.run_id} was trained with {short} for a part, and its numbers "
+            f"{recorded.plan.run_id} was trained with {short} at times, and its numbers "
             "cannot come out again; train its experiment once more with run --fresh"
         )
     cluster = look()

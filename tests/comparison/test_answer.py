@@ -268,8 +268,8 @@ def test_runs_that_lost_a_machine_are_counted(
     runs = [replace(run, fewer_workers="1 of 2 workers") for run in record.runs[:2]]
 
     assert notes(replace(record, runs=(*runs, *record.runs[2:]))) == (
-        f"2 of {len(record.runs)} runs trained with 1 of 2 workers for a part, as a machine "
-        "was missing: their numbers do not come out again to the bit",
+        f"2 of {len(record.runs)} runs trained with 1 of 2 workers at times: their numbers do "
+        "not come out again to the bit",
     )
 
 

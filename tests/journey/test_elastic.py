@@ -67,7 +67,7 @@ def test_a_run_goes_on_with_fewer_workers_and_grows_back(
     assert lane_sizes(journal) == [2, 1, 2]
     assert " is gone; starting its lanes again" in out
     assert "there is room for 2 of 2 workers again" in out
-    assert "1 of 1 runs trained with 1 of 2 workers for a part" in " ".join(out.split())
+    assert "1 of 1 runs trained with 1 of 2 workers at times" in " ".join(out.split())
     receipt = json.loads((storage / "elastic" / "1" / "seed=0" / "receipt.json").read_text())
     assert [attempt["world_size"] for attempt in receipt["attempts"]] == [2, 1, 2]
     assert receipt["interruptions"] == {"preemptions": 1, "deaths": 0}
