@@ -6,13 +6,18 @@ brought, unless this disk has one as new; one that this disk alone has is copied
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
+from orchestrator.errors import TrainingError
 from orchestrator.training.checkpoint_file import (
     find_checkpoint,
     is_whole,
     read_step,
 )
 from orchestrator.training.context import Copies
+
+_ATTEMPTS: Final = 3
+"""At copies that another worker may remove at this moment."""
 
 
 class CopiedFolder:
@@ -38,6 +43,17 @@ class CopiedFolder:
         Raises:
             TrainingError: The copies cannot be had.
         """
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._bring_newest(is_own=is_own)
+            except TrainingError:
+                # A worker whose driver was killed trains on for a while, and drops what is old.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return
+
+    def _bring_newest(self, *, is_own: bool) -> None:
         if self._copies is None:
             return
         names = {

@@ -123,6 +123,25 @@ def test_the_checkpoint_of_rank_0_comes_to_every_node(tmp_path: Path) -> None:
     assert CopiedFolder(tmp_path / "here", None).bring(path) == path
 
 
+def test_a_copy_that_goes_meanwhile_is_no_loss(tmp_path: Path) -> None:
+    """Another worker has dropped it for a newer one: that is brought."""
+    copies = copies_in(tmp_path / "store")
+    old, new = (write(tmp_path / "there", step) for step in (3, 10))
+    copies.keep(old)
+
+    def bring(path: Path) -> None:
+        if path.name == old.name:
+            copies.keep(new)
+            copies.drop(old)
+            raise TrainingError("it is not there")
+        copies.bring(path)
+
+    moving = Copies(keep=copies.keep, drop=copies.drop, names=copies.names, bring=bring)
+    CopiedFolder(tmp_path / "here", moving).bring_newest()
+
+    assert [path.name for path in (tmp_path / "here").iterdir()] == [new.name]
+
+
 def test_without_copies_nothing_is_looked_for(tmp_path: Path) -> None:
     """A folder that all nodes see needs none."""
     folder = CopiedFolder(tmp_path / "here", None)
