@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from orchestrator.errors import InfeasibleError
 from orchestrator.launch.notice import list_draining
@@ -97,7 +97,7 @@ def word_shortage(lanes: LanePlan) -> str:
 
     job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
     actors = ray._private.state.actors(job_id=job).values()
-    if any(actor["ActorClassName"] == _WORKER_CLASS for actor in actors):
+    if any(_is_starting(actor) for actor in actors):
         # Some lane has room, and starts its processes.
         return ""
     free, there = ray.available_resources(), ray.cluster_resources()
@@ -108,6 +108,11 @@ def word_shortage(lanes: LanePlan) -> str:
             of = f"{left:g} of {there.get(kind, 0.0):g} {kind}s are free"
             return f"waiting for room: {of}, and a run needs {need:g}"
     return ""
+
+
+def _is_starting(actor: Mapping[str, Any]) -> bool:
+    """Whether it is a lane's worker that has been placed, and not one of former lanes."""
+    return bool(actor["ActorClassName"] == _WORKER_CLASS and actor["State"] != "DEAD")
 
 
 def find_blind_nodes(nodes: Sequence[Node], folder: Path) -> list[Node]:

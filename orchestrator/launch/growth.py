@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import yaml
 
+from orchestrator.errors import InfeasibleError
 from orchestrator.launch.devices import Patience
 from orchestrator.launch.environment import HEAD_FILE
 from orchestrator.planning.cluster import Device, Node, word_count
@@ -19,7 +20,6 @@ _REGROW_EVERY_S: Final = 15.0
 """From a placement to the next question for room, at least: each costs seconds."""
 _GATHER_S: Final = 15.0
 """How long more room is waited for once there is some: machines come one by one."""
-_GLANCE_S: Final = 0.001
 
 
 def find_growth(present: int) -> tuple[Node, ...]:
@@ -73,7 +73,7 @@ class Demand:
 
     def has_room(self) -> bool:
         """Whether there is all that was asked for, or some and no more in a while after it."""
-        found = sum(group.wait(_GLANCE_S) for group in self._groups)
+        found = sum(group.wait(0) for group in self._groups)
         if found and not self._found:
             self._found = time.monotonic()
         waited = time.monotonic() - self._found
@@ -154,7 +154,12 @@ class Regrowth:
     def _compare(self) -> str:
         from orchestrator.launch.cluster import look
 
-        there, grown = self._lanes, place_again(look(), self._lanes)
+        there = self._lanes
+        try:
+            grown = place_again(look(), there)
+        except InfeasibleError:
+            # Something has gone in this very moment: whoever watches the nodes will tell.
+            return ""
         if grown.workers > there.workers:
             return f"there is room for {grown.workers} of {grown.request.workers} workers again"
         if grown.workers == there.workers and grown.lanes > there.lanes:

@@ -25,7 +25,8 @@ from orchestrator.planning.lanes import LanePlan
 from orchestrator.planning.refusals import explain_held, find_held
 
 _PREFIX: Final = "orchestrator: "
-_POLL_S: Final = 0.5
+_POLL_S: Final = 1
+"""Ray takes whole seconds, and a fraction for none."""
 _AT_ONCE_S: Final = 5.0
 """What is free is given within milliseconds; a loaded machine takes longer."""
 
