@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
-from orchestrator.errors import InfeasibleError, LostRayError, MachinesChangedError
+from orchestrator.errors import InfeasibleError, LostRayError
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.search_plan import RERUN, SearchPlan
+from orchestrator.setbacks import ENDED, Setbacks
 from orchestrator.tracking import journal
 from orchestrator.tracking.finished import FinishedRuns
 from orchestrator.tracking.history import SearchHistory
@@ -24,15 +25,11 @@ from orchestrator.tracking.replay_thread import ReplayThread
 from orchestrator.tracking.writing import writing
 from orchestrator.watch import Watch
 
-_ENDED: Final = ("finished", "failed")
-"""Status of a run that needs no lane any more."""
 _OWN: Final = ("kind", "t", "run")
 """What an entry of the journal has of its own."""
 PICTURE: Final = "response.png"
 """Name of the response curve in a search's folder."""
 Status = Literal["finished", "stopped", "failed"]
-_STARTS: Final = 3
-"""Of Ray and the lanes, until a search is given up."""
 _PATIENCE_S: Final[dict[Status, float]] = {"finished": 60.0, "failed": 60.0, "stopped": 5.0}
 """Seconds that the end waits for MLflow; a later command writes what is missing then."""
 
@@ -99,35 +96,34 @@ class Drive:
 
     def _train_to_the_end(self, *, keep: bool) -> SearchRecord:
         """Train on lanes; where Ray dies under them, on those of another Ray."""
-        deaths = 0
+        setbacks = Setbacks(self._history)
         while True:
             try:
                 with self._launched() as wait:
                     self._status = "finished" if wait(self._tick) else "stopped"
                     return self._answer(keep=keep)
             except LostRayError as error:
-                # Machines come and go; a Ray that dies again and again is given up.
-                deaths += not isinstance(error, MachinesChangedError)
-                if deaths == _STARTS:
-                    raise
                 self._tick()
+                setbacks.take(error)
                 self._book.append(journal.LOST, cause=str(error))
                 self._watch.lost(str(error))
                 self._tick()
-            if self._cluster.address:
-                self._move()
+                if self._cluster.address:
+                    self._move(getattr(error, "room", None))
 
-    def _move(self) -> None:
-        """Place what is left on the machines that there are now."""
+    def _move(self, room: tuple[int, int] | None) -> None:
+        """Place what is left on the machines that there are now, in this room at most."""
         from orchestrator.launch.devices import Patience
         from orchestrator.launch.relocation import RETURN_S, place_anew
 
-        patience = Patience(seconds=max(RETURN_S, self._wait_s), told=self._watch.waiting)
+        # Others may take what was ours until our lanes are up again.
+        self._wait_s = max(RETURN_S, self._wait_s)
         self._cluster, lanes = place_anew(
             # As many as at first, where there is room for them again.
             self._asked,
-            patience,
+            Patience(seconds=self._wait_s, told=self._watch.waiting),
             storage=self._plan.folder.parents[1],
+            room=room,
         )
         self._plan = replace(self._plan, lanes=lanes)
 
@@ -164,7 +160,7 @@ class Drive:
         for run_id in run_ids:
             run = self._history.runs[run_id]
             folder = Path(run.plan["place"]["folder"])
-            if not run.attempts or run.status not in _ENDED or folder.is_symlink():
+            if not run.attempts or run.status not in ENDED or folder.is_symlink():
                 continue
             if again or not (folder / RECEIPT).exists():
                 write_receipt(self._history, run_id)
@@ -176,7 +172,7 @@ class Drive:
     def _launched(self) -> Iterator[Callable[[Callable[[], None]], bool]]:
         plan = self._plan
         runs = self._history.runs.items()
-        endings = {run_id: dict(run.ending) for run_id, run in runs if run.status in _ENDED}
+        endings = {run_id: dict(run.ending) for run_id, run in runs if run.status in ENDED}
         if len(endings) == len(plan.runs):
             # All is there already, or had ended when Ray died.
             yield _tick_once

@@ -75,7 +75,16 @@ class LostRayError(TrainingError):
 
 
 class MachinesChangedError(LostRayError):
-    """A machine on which a search trains is gone, or one that it lacked has come."""
+    """A machine on which a search trains is gone, or one that it lacked has come.
+
+    Args:
+        message: What has changed.
+        room: Lanes, and workers of each, that there is room for; None where a machine is gone.
+    """
+
+    def __init__(self, message: str, room: tuple[int, int] | None = None) -> None:
+        super().__init__(message)
+        self.room = room
 
 
 class NonFiniteLossError(TrainingError):

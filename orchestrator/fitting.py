@@ -43,9 +43,13 @@ def settle(
     from orchestrator.launch.everywhere import refuse_unshared
     from orchestrator.launch.growth import GROWTH_S, make_room
 
-    patience = Patience(seconds=max(GROWTH_S, 60 * wait_min), told=watch.waiting)
-    make_room(plan.lanes, patience)
-    cluster = look()
-    lanes = place_again(cluster, plan.lanes)
+    try:
+        # Whatever can begin does; the search asks for the rest while it trains.
+        lanes = place_again(cluster, plan.lanes)
+    except InfeasibleError:
+        patience = Patience(seconds=max(GROWTH_S, 60 * wait_min), told=watch.waiting)
+        make_room(plan.lanes, patience)
+        cluster = look()
+        lanes = place_again(cluster, plan.lanes)
     refuse_unshared(cluster, lanes, plan.folder.parents[1])
     return cluster, replace(plan, lanes=lanes)

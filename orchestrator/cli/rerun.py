@@ -26,7 +26,8 @@ DIFFERENT = 6
     "what else does.",
 )
 @options.storage
-def command(run: str, check: bool, storage: str | None) -> int:
+@options.wait
+def command(run: str, check: bool, storage: str | None, wait_min: float) -> int:
     r"""Train a recorded run again, from its record; it is kept under the name NAME.rerun.
 
     \b
@@ -37,7 +38,7 @@ def command(run: str, check: bool, storage: str | None) -> int:
     from orchestrator.recorded.rerun import rerun
 
     with closing(Screen()) as screen, stopped_by_signals(screen.word_going_on):
-        found = rerun(run, storage_path=storage, watch=screen)
+        found = rerun(run, storage_path=storage, watch=screen, wait_min=wait_min)
     status = exit_status(found.search)
     if status or not check:
         return status

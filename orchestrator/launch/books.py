@@ -145,6 +145,8 @@ class LaneBook:
     """Deaths before the lane had taken a run."""
     nodes: Mapping[str, str] = field(default_factory=dict)
     """Ray's name of each node that its ranks are on to that of the machine."""
+    is_down: bool = False
+    """Whether its processes are ended, and nobody brings back what it trains."""
     cause: str = ""
     """Of the death of a rank, until it is known what it was; empty while all live."""
     served: list[str] = field(default_factory=list)

@@ -58,10 +58,15 @@ class Broker:
         async with self._changed:
             await self._changed.wait_for(lambda: self._ledger.has_trained)
 
-    async def list_nodes(self) -> dict[str, str]:
-        """Ray's name of each node that a lane's ranks are on to that of the machine."""
-        nodes = [lane.nodes for lane in self._ledger.lanes.values()]
-        return {key: name for lane in nodes for key, name in lane.items()}
+    async def list_nodes(self) -> tuple[dict[str, str], bool]:
+        """Where the lanes' ranks are, and whether every lane is up, or was.
+
+        Returns:
+            Ray's name of each node to that of the machine.
+        """
+        lanes = self._ledger.lanes.values()
+        nodes = {key: name for lane in lanes for key, name in lane.nodes.items()}
+        return nodes, all(lane.generation for lane in lanes)
 
     async def count_waiting(self) -> int:
         """How many runs wait for a lane."""
@@ -87,7 +92,8 @@ class Broker:
         async with self._changed:
             await self._changed.wait_for(
                 lambda: all(
-                    lane in dead or here.current is None for lane, here in ledger.lanes.items()
+                    lane in dead or here.is_down or here.current is None
+                    for lane, here in ledger.lanes.items()
                 )
             )
 
@@ -173,6 +179,13 @@ class Broker:
         """A rank among several raised, by itself or because a peer had died: `charge` tells."""
         if not self._ledger.is_stale(lane, generation, run_id):
             self._ledger.lanes[lane].raised[rank] = ending
+
+    async def fall(self, lanes: Sequence[str]) -> None:
+        """These lanes' processes end together, as a rank of one is gone; all may come again."""
+        for lane in lanes:
+            if lane in self._ledger.lanes:
+                self._ledger.lanes[lane].is_down = True
+        await self._notify()
 
     async def charge(self, lane: str, ranks: Sequence[int], cause: str) -> None:
         """These ranks of a lane are gone: its run is charged; it has failed if all raised."""

@@ -53,13 +53,15 @@ class NodeWatch:
     """Tells when a node is gone on which workers train.
 
     Args:
-        lanes: Where the plan has placed them.
-        find_nodes: Ray's name of each node that they are on to that of the machine.
+        cluster: The machines that they were placed on.
+        find_nodes: Ray's name of each node that they are on to that of the machine, and whether
+            all lanes have come up; until then any node may be one that Ray has chosen.
     """
 
-    def __init__(self, lanes: LanePlan, find_nodes: Callable[[], Mapping[str, str]]) -> None:
-        self._seats = {seat.node_id: seat.node for lane in lanes.seats for seat in lane}
-        self._seats.pop("", None)
+    def __init__(
+        self, cluster: Cluster, find_nodes: Callable[[], tuple[Mapping[str, str], bool]]
+    ) -> None:
+        self._planned = {node.node_id: node.name for node in cluster.nodes}
         self._find_nodes = find_nodes
         self._asked = time.monotonic()
         self.has_begun = False
@@ -75,9 +77,11 @@ class NodeWatch:
             return {}, {}
         import ray
 
-        used = self._find_nodes()
+        used, is_all = self._find_nodes()
         self.has_begun = self.has_begun or bool(used)
-        names = {**self._seats, **used}
+        if is_all:
+            self._planned = {}
+        names = {**self._planned, **used}
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         draining = list_draining() & alive
         self._asked = time.monotonic()
@@ -101,12 +105,15 @@ def word_shortage(lanes: LanePlan) -> str:
         # Some lane has room, and starts its processes.
         return ""
     free, there = ray.available_resources(), ray.cluster_resources()
+    # Lanes of one worker that are not placed one by one begin together.
+    together = lanes.lanes if lanes.workers == 1 and not lanes.seats else 1
+    runs = "a run needs" if together == 1 else f"{together} runs at a time need"
     needs = {"CPU": lanes.cpus_per_worker, "GPU": lanes.gpus_per_worker}
     for kind, each in needs.items():
-        need, left = each * lanes.workers, free.get(kind, 0.0)
+        need, left = each * lanes.workers * together, free.get(kind, 0.0)
         if need > left:
             of = f"{left:g} of {there.get(kind, 0.0):g} {kind}s are free"
-            return f"waiting for room: {of}, and a run needs {need:g}"
+            return f"waiting for room: {of}, and {runs} {need:g}"
     return ""
 
 

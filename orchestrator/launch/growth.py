@@ -12,10 +12,12 @@ from orchestrator.launch.environment import HEAD_FILE
 from orchestrator.planning.cluster import Device, Node, word_count
 from orchestrator.planning.lanes import LanePlan
 from orchestrator.planning.placement import place_again
+from orchestrator.planning.refusals import find_held
 
 GROWTH_S: Final = 900.0
 """How long a node may take until it has joined: a machine, its installation, its Ray."""
 _POLL_S: Final = 0.5
+_ASK_EVERY_S: Final = 1.0
 _REGROW_EVERY_S: Final = 15.0
 """From a placement to the next question for room, at least: each costs seconds."""
 _GATHER_S: Final = 15.0
@@ -71,13 +73,13 @@ class Demand:
         self._groups = [placement_group([_bundle(lanes)] * size, strategy) for size in sizes]
         self._found = 0.0
 
-    def has_room(self) -> bool:
-        """Whether there is all that was asked for, or some and no more in a while after it."""
+    def count_rooms(self) -> int:
+        """How many there are, once it is all, or some and no more in a while; 0 before."""
         found = sum(group.wait(0) for group in self._groups)
         if found and not self._found:
             self._found = time.monotonic()
         waited = time.monotonic() - self._found
-        return found == len(self._groups) or bool(found and waited > _GATHER_S)
+        return found if found == len(self._groups) or waited > _GATHER_S else 0
 
     def close(self) -> None:
         """Ask for it no more."""
@@ -90,17 +92,18 @@ class Demand:
 
 
 def make_room(lanes: LanePlan, patience: Patience) -> None:
-    """Wait until the autoscaler has made room, as long as there is patience.
+    """Wait until the autoscaler has made room for a lane, as long as there is patience.
 
     Args:
-        lanes: Planned for what there is and what may be added; one of them can begin.
+        lanes: Planned for what there is and what may be added.
         patience: How long, and who is told.
     """
-    demand = Demand(lanes, [lanes.workers] * lanes.lanes)
+    size = lanes.min_workers or lanes.workers
+    demand = Demand(lanes, [size] * (lanes.lanes + lanes.missing_lanes))
     deadline = time.monotonic() + patience.seconds
-    room = word_count(lanes.lanes * lanes.workers, "worker")
+    room = word_count(lanes.lanes * size, "worker")
     try:
-        while not demand.has_room() and (left_s := deadline - time.monotonic()) > 0:
+        while not demand.count_rooms() and (left_s := deadline - time.monotonic()) > 0:
             what = f"the autoscaler makes room for {room}"
             patience.tell(what, left_s, then="taking what there is")
             time.sleep(_POLL_S)
@@ -117,6 +120,8 @@ class Regrowth:
     """
 
     def __init__(self, lanes: LanePlan, count_waiting: Callable[[], int]) -> None:
+        self.room = lanes.lanes, lanes.workers
+        """Lanes, and workers of each, that there is room for."""
         self._lanes = lanes
         self._count_waiting = count_waiting
         self._demand: Demand | None = None
@@ -127,15 +132,19 @@ class Regrowth:
         lacks = self._lanes.missing or self._lanes.missing_lanes
         if not lacks or time.monotonic() < self._next:
             return ""
-        self._next = time.monotonic() + _POLL_S
-        if self._demand is None:
-            sizes = self._list_missing()
-            self._demand = Demand(self._lanes, sizes) if sizes else None
-        if self._demand is None or not self._demand.has_room():
+        self._next = time.monotonic() + _ASK_EVERY_S
+        sizes = self._list_missing()
+        if not sizes:
+            # A lane that no run waits for would stand idle.
+            self.close()
+            return ""
+        self._demand = self._demand or Demand(self._lanes, sizes)
+        rooms = min(self._demand.count_rooms(), len(sizes))
+        if not rooms:
             return ""
         self.close()
         self._next = time.monotonic() + _REGROW_EVERY_S
-        return self._compare()
+        return self._compare(rooms)
 
     def close(self) -> None:
         """Ask no more."""
@@ -147,22 +156,27 @@ class Regrowth:
         """Workers of each room to ask for: one for every rank, or for every lane."""
         if self._lanes.missing:
             return [1] * self._lanes.missing
-        # A lane that no run waits for would stand idle.
         count = min(self._lanes.missing_lanes, self._count_waiting())
         return [self._lanes.workers] * count
 
-    def _compare(self) -> str:
+    def _compare(self, rooms: int) -> str:
         from orchestrator.launch.cluster import look
 
         there = self._lanes
+        lanes, workers = there.lanes, there.workers
+        room = (lanes, workers + rooms) if there.missing else (lanes + rooms, workers)
+        cluster = look()
         try:
-            grown = place_again(look(), there)
+            grown = place_again(cluster, there, room)
         except InfeasibleError:
             # Something has gone in this very moment: whoever watches the nodes will tell.
             return ""
-        if grown.workers > there.workers:
+        if find_held(cluster, grown):
+            return ""
+        self.room = grown.lanes, grown.workers
+        if grown.workers > workers:
             return f"there is room for {grown.workers} of {grown.request.workers} workers again"
-        if grown.workers == there.workers and grown.lanes > there.lanes:
+        if grown.workers == workers and grown.lanes > lanes:
             return f"there is room for {word_count(grown.lanes, 'run')} at a time"
         # What Ray has found is not what the plan may use.
         return ""

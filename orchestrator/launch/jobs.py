@@ -122,7 +122,8 @@ class _ChargeDeaths(UserCallback):  # type: ignore[misc]  # Ray ships no types
             broker.charge.remote(lane, list(errors), last_line(next(iter(errors.values()))))
             for lane, errors in gone.items()
         ]
-        ray.get(charges)
+        # Ray Train ends the workers of the whole job, and begins it anew.
+        ray.get([*charges, broker.fall.remote(sorted(set(self._lanes.values())))])
 
 
 def _build_trainer(

@@ -67,9 +67,9 @@ class BrokerHandle:
         """Call a method of the broker and wait for its answer."""
         return ray.get(getattr(self.actor, method).remote(*arguments), timeout=timeout_s)
 
-    def list_nodes(self) -> dict[str, str]:
+    def list_nodes(self) -> tuple[dict[str, str], bool]:
         """As the broker's own; empty where it does not answer."""
-        nodes: dict[str, str] = {}
+        nodes: tuple[dict[str, str], bool] = {}, False
         with suppress(ray.exceptions.RayError):
             nodes = self.ask("list_nodes", timeout_s=_ANSWER_S)
         return nodes

@@ -8,6 +8,8 @@ import os
 import threading
 import time
 import urllib.request
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -37,11 +39,10 @@ def read_notice(source: str) -> str:
             `http://metadata.google.internal/computeMetadata/v1/instance/preempted` on Google's;
             or the path of a file that something else writes.
     """
-    if not source.startswith(("http://", "https://")):
-        path = Path(source)
-        return (path.read_text().strip() or "announced") if path.exists() else ""
     headers = {"Metadata-Flavor": "Google"}
     try:
+        if not source.startswith(("http://", "https://")):
+            return Path(source).read_text().strip() or "announced"
         if "/latest/meta-data/" in source:
             # Version 2 of Amazon's answers no one without a token.
             base = source.partition("/latest/")[0]
@@ -49,7 +50,7 @@ def read_notice(source: str) -> str:
             token = _fetch(f"{base}/latest/api/token", asking, method="PUT")
             headers = {"X-aws-ec2-metadata-token": token}
         text = _fetch(source, headers)
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         # Not found: there is none. Not answered: asked again.
         return ""
     return "" if text.lower() in _NONE else text
@@ -65,9 +66,14 @@ def _fetch(url: str, headers: dict[str, str], *, method: str = "GET") -> str:
 
 
 def _watch(source: str) -> None:
-    while not (notice := read_notice(source)):
+    drained = False
+    while not drained:
         time.sleep(_EVERY_S)
-    drain_node(notice)
+        if notice := read_notice(source):
+            # A Ray that is too busy to be told is told again.
+            with suppress(Exception):
+                drain_node(notice)
+                drained = True
 
 
 def drain_node(notice: str) -> None:

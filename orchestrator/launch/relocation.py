@@ -13,6 +13,7 @@ from orchestrator.launch.growth import Regrowth, make_room
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.lanes import LanePlan
 from orchestrator.planning.placement import place_again
+from orchestrator.planning.refusals import find_held
 
 RETURN_S: Final = 900.0
 """How long a machine that is gone is waited for, or another in its place."""
@@ -27,6 +28,7 @@ class MachineWatch:
 
     Args:
         lanes: As they are trained on now.
+        cluster: The machines that they were placed on.
         find_nodes: As for `NodeWatch`.
         count_waiting: How many runs wait for a lane.
     """
@@ -34,7 +36,8 @@ class MachineWatch:
     def __init__(
         self,
         lanes: LanePlan,
-        find_nodes: Callable[[], Mapping[str, str]],
+        cluster: Cluster,
+        find_nodes: Callable[[], tuple[Mapping[str, str], bool]],
         count_waiting: Callable[[], int],
     ) -> None:
         self.lost: Mapping[str, str] = {}
@@ -43,7 +46,7 @@ class MachineWatch:
         """Of each that will be taken away, likewise."""
         self._lanes = lanes
         self._next = time.monotonic() + _BEGIN_S
-        self._nodes = NodeWatch(lanes, find_nodes)
+        self._nodes = NodeWatch(cluster, find_nodes)
         self._regrowth = Regrowth(lanes, count_waiting)
 
     def find_change(self) -> str:
@@ -54,6 +57,11 @@ class MachineWatch:
         if self.doomed:
             return f"node {' and '.join(self.doomed.values())} will be taken away"
         return self._regrowth.find_room()
+
+    @property
+    def room(self) -> tuple[int, int] | None:
+        """Lanes, and workers of each, that there is room for; None where a machine is gone."""
+        return None if self.lost or self.doomed else self._regrowth.room
 
     def find_shortage(self) -> str:
         """What the lanes wait for, in words, now and then; empty once one of them is up."""
@@ -68,7 +76,11 @@ class MachineWatch:
 
 
 def place_anew(
-    lanes: LanePlan, patience: Patience, *, storage: Path
+    lanes: LanePlan,
+    patience: Patience,
+    *,
+    storage: Path,
+    room: tuple[int, int] | None = None,
 ) -> tuple[Cluster, LanePlan]:
     """Lanes of the same kind on the machines that there are now: fewer at a time, if need be.
 
@@ -76,6 +88,7 @@ def place_anew(
         lanes: What was lost.
         patience: How long room for a single lane is waited for.
         storage: What every node must see; one that has just started may not see it yet.
+        room: As for `place_again`.
 
     Raises:
         InfeasibleError: There is none in that time.
@@ -84,7 +97,7 @@ def place_anew(
     while True:
         cluster = look()
         try:
-            placed = place_again(cluster, lanes)
+            placed = _place(cluster, lanes, room)
             refuse_unshared(cluster, placed, storage)
         except InfeasibleError as error:
             left_s = deadline - time.monotonic()
@@ -97,3 +110,10 @@ def place_anew(
             time.sleep(_LOOK_EVERY_S)
         else:
             return cluster, placed
+
+
+def _place(cluster: Cluster, lanes: LanePlan, room: tuple[int, int] | None) -> LanePlan:
+    placed = place_again(cluster, lanes, room)
+    if held := find_held(cluster, placed):
+        raise InfeasibleError("; ".join(held))
+    return placed

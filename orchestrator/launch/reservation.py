@@ -32,10 +32,11 @@ _AT_ONCE_S: Final = 5.0
 
 
 def read_holders() -> dict[str, dict[str, str]]:
-    """Ray's name of each node to its tokens that a search of ours holds, and which that is."""
+    """Ray's name of each node to its tokens that another search of ours holds, and which."""
     found: dict[str, dict[str, str]] = {}
     for group in placement_group_table().values():
-        if group["state"] != "CREATED" or not group["name"].startswith(_PREFIX):
+        name = group["name"]
+        if group["state"] != "CREATED" or not name.startswith(_PREFIX) or name.endswith(_own()):
             continue
         for index, bundle in group["bundles"].items():
             node = found.setdefault(group["bundles_to_node_id"][index], {})
@@ -59,7 +60,7 @@ def reserved(plan: LanePlan, label: str, patience: Patience) -> Iterator[None]:
     if not bundles:
         yield
         return
-    here = f"{label} (process {os.getpid()} on {socket.gethostname()})"
+    here = f"{label} {_own()}"
     group = placement_group(
         [dict.fromkeys(map(token, devices), 1.0) for devices in bundles.values()],
         strategy="SPREAD",
@@ -72,6 +73,11 @@ def reserved(plan: LanePlan, label: str, patience: Patience) -> Iterator[None]:
     finally:
         if ray.is_initialized():
             remove_placement_group(group)
+
+
+def _own() -> str:
+    """How the name of what this process holds ends."""
+    return f"(process {os.getpid()} on {socket.gethostname()})"
 
 
 def _bundles(plan: LanePlan) -> Mapping[str, set[str]]:

@@ -93,7 +93,9 @@ class Launched:
             submitting.join(_TUNE_S)
             if submitting.is_alive():
                 raise InfeasibleError(f"{loss}, and Tune does not end; run it again")
-            raise MachinesChangedError(loss) if self._change else LostRayError(loss)
+            if self._change:
+                raise MachinesChangedError(loss, self.machines.room if self.machines else None)
+            raise LostRayError(loss)
         for failure in self._failures:
             raise failure
         return True
@@ -195,7 +197,9 @@ def launch(
         joined = bool(cluster.address)
         machines = None
         if joined:
-            machines = MachineWatch(plan.lanes, broker.list_nodes, broker.count_waiting)
+            machines = MachineWatch(
+                plan.lanes, cluster, broker.list_nodes, broker.count_waiting
+            )
             held.callback(machines.close)
         lanes = Lanes(plan.lanes, broker, folder=folder, joined=joined)
         try:

@@ -46,7 +46,7 @@ def search(plan: SearchPlan, broker: BrokerHandle, *, folder: Path) -> None:
         train_setting, broker=broker.name, metric=plan.metric, trials=trials
     )
     tuner = tune.Tuner(
-        tune.with_resources(trainable, PlacementGroupFactory([{"memory": _CLIENT_MEMORY}])),
+        tune.with_resources(trainable, _client_place()),
         param_space={"index": tune.grid_search(list(range(len(trials))))},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=clients,
@@ -72,6 +72,14 @@ def train_setting(
     if scores:
         result[metric] = fmean(scores)
     tune.report(result)
+
+
+def _client_place() -> PlacementGroupFactory:
+    """Beside the driver: other machines may come and go."""
+    here = ray.get_runtime_context().get_node_id()
+    return PlacementGroupFactory(
+        [{"memory": _CLIENT_MEMORY}], bundle_label_selector=[{"ray.io/node-id": here}]
+    )
 
 
 def _concurrent_clients(plan: SearchPlan) -> int:

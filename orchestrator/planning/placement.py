@@ -25,25 +25,51 @@ def place_lanes(cluster: Cluster, asked: LaneRequest, *, most: int) -> LanePlan:
     """
     check_pins(cluster, asked.visible)
     fewest = asked.min_workers or asked.workers
-    for workers in range(asked.workers, fewest, -1):
-        with suppress(InfeasibleError):
-            return _place(cluster, asked, most, workers=workers)
-    return _place(cluster, asked, most, workers=fewest)
+    if asked.min_workers:
+        # Fewer workers on free GPUs come before all of them on those that others hold.
+        for workers in range(asked.workers, fewest - 1, -1):
+            with suppress(InfeasibleError):
+                return _place(cluster, asked, most, workers=workers, takes_held=False)
+    return _place(cluster, asked, most, workers=fewest, takes_held=True)
 
 
-def place_again(cluster: Cluster, planned: LanePlan) -> LanePlan:
+def place_again(
+    cluster: Cluster, planned: LanePlan, room: tuple[int, int] | None = None
+) -> LanePlan:
     """The lanes of a plan on the machines that there are now, as many as there is room for.
+
+    Args:
+        cluster: The machines.
+        planned: The lanes, with those that it lacks.
+        room: Lanes, and workers of each, at most: others may use the machines too. None for
+            whatever the machines hold.
 
     Raises:
         InfeasibleError: As for `place_lanes`.
     """
-    wanted = planned.lanes + planned.missing_lanes
-    placed = place_lanes(cluster, planned.request, most=wanted)
-    return replace(placed, missing_lanes=wanted - placed.lanes)
+    lanes, asked = planned.lanes + planned.missing_lanes, planned.request
+    most, workers = room or (lanes, asked.workers)
+    fewer = replace(asked, workers=min(asked.workers, max(workers, asked.min_workers or 0)))
+    placed = place_lanes(cluster, fewer, most=min(lanes, most))
+    return replace(
+        placed,
+        missing_lanes=lanes - placed.lanes,
+        missing=asked.workers - placed.workers,
+    )
 
 
-def _place(cluster: Cluster, whole: LaneRequest, most: int, *, workers: int) -> LanePlan:
-    """Lanes of so many workers each, whatever a whole one has."""
+def _place(
+    cluster: Cluster, whole: LaneRequest, most: int, *, workers: int, takes_held: bool
+) -> LanePlan:
+    """Lanes of so many workers each, whatever a whole one has.
+
+    Args:
+        cluster: The machines.
+        whole: What is asked of a whole lane.
+        most: Lanes that could be used at all.
+        workers: Ranks of each.
+        takes_held: Whether to plan for GPUs that others hold where no lane fits the free ones.
+    """
     asked = replace(whole, workers=workers)
     slots = sum(_slots(node, asked) for node in cluster.nodes)
     if slots < asked.workers:
@@ -61,7 +87,7 @@ def _place(cluster: Cluster, whole: LaneRequest, most: int, *, workers: int) -> 
     lanes = min(slots // asked.workers, most)
     used = lanes * asked.workers * asked.gpus_per_worker
     if asked.gpus_per_worker and cluster.knows_devices:
-        seats = _seat_all(cluster, asked)[:most]
+        seats = _seat_all(cluster, asked, takes_held=takes_held)[:most]
         lanes = len(seats)
         used = len({(seat.node_id, seat.device) for lane in seats for seat in lane})
     on_gpus = bool(asked.gpus_per_worker) and not cluster.rehearses
@@ -92,11 +118,13 @@ def _sharers(gpus: float) -> int:
     return int(1 / gpus + 1e-6)
 
 
-def _seat_all(cluster: Cluster, asked: LaneRequest) -> tuple[tuple[Seat, ...], ...]:
+def _seat_all(
+    cluster: Cluster, asked: LaneRequest, *, takes_held: bool
+) -> tuple[tuple[Seat, ...], ...]:
     """A seat for each worker of as many lanes as fit: on free GPUs, else on those to come."""
     found = find_visible(cluster, asked.visible)
-    free = found if asked.visible is not None else _without_held(found)
-    if seats := _seat(free, asked) or _seat(found, asked):
+    free = found if takes_held and asked.visible is not None else _without_held(found)
+    if seats := _seat(free, asked) or (_seat(found, asked) if takes_held else ()):
         return seats
     raise InfeasibleError(_explain_visible(found, asked))
 
@@ -192,9 +220,10 @@ def _seat_on(node: Node, device: Device) -> Seat:
 def _explain_visible(found: Sequence[NodeDevices], asked: LaneRequest) -> str:
     rooms = sum(one.node.cpus // asked.cpus_per_worker for one in found)
     left = word_count(sum(len(one.devices) for one in found), "GPU")
+    key = "min_workers" if asked.min_workers else "num_workers"
     if rooms < asked.workers:
         left += f" beside {word_count(asked.cpus_per_worker, 'CPU')} for each worker"
     return (
         f"{KEY}: {word_count(asked.workers, 'worker')} of a run need a GPU each, and it leaves "
-        f"{left}; name more, or lower resources.num_workers"
+        f"{left}; name more, or lower resources.{key}"
     )

@@ -38,13 +38,20 @@ class Rerun:
         return self.first.weights_sha256 == self.second.weights_sha256 and not self.metrics
 
 
-def rerun(text: str, *, storage_path: str | None = None, watch: Watch | None = None) -> Rerun:
+def rerun(
+    text: str,
+    *,
+    storage_path: str | None = None,
+    watch: Watch | None = None,
+    wait_min: float = 0.0,
+) -> Rerun:
     """Train a recorded run again, from its record, under the name `NAME.rerun`.
 
     Args:
         text: MLflow's id or its beginning, `NAME@best`, or `NAME/setting,seed=2`.
         storage_path: Where the records are; ORCHESTRATOR_STORAGE or `./runs` by default.
         watch: Somebody who looks on; nobody by default.
+        wait_min: Minutes for which GPUs that other searches hold are waited for.
 
     Raises:
         RecordError: No run, or more than one, is meant; or another version recorded it.
@@ -55,18 +62,16 @@ def rerun(text: str, *, storage_path: str | None = None, watch: Watch | None = N
     prepare_environment()
     folder = open_storage(storage_path, writes=True)
     recorded = find_recorded(text, storage_path=storage_path)
-    if short := recorded.found.run.fewer_workers:
-        raise RecordError(
-            f"{recorded.plan.run_id} was trained with {short} at times, and its numbers "
-            "cannot come out again; train its experiment once more with run --fresh"
-        )
+    _refuse_elastic(recorded.found.run)
     cluster = look()
     search = recorded.found.search.folder
     plan = plan_again(recorded.plan, search, cluster.grown(), storage=folder)
     if recorded.plan.place.sources:
         shutil.copytree(search / SOURCES, plan.folder / SOURCES)
     # What it repeats is there already: nothing is taken from there.
-    record = resume(plan, cluster, watch or Watch(), again=lambda: plan, first=search)
+    record = resume(
+        plan, cluster, watch or Watch(), again=lambda: plan, first=search, wait_min=wait_min
+    )
     first, (second,) = recorded.found.run, record.runs
     return Rerun(
         first=first,
@@ -80,6 +85,14 @@ def rerun(text: str, *, storage_path: str | None = None, watch: Watch | None = N
             )
         ),
     )
+
+
+def _refuse_elastic(run: RunRecord) -> None:
+    if run.fewer_workers:
+        raise RecordError(
+            f"{run.run_id} was trained with {run.fewer_workers} at times, and its numbers "
+            "cannot come out again; train its experiment once more with run --fresh"
+        )
 
 
 def _compare_metrics(

@@ -85,17 +85,18 @@ def _sending(
     )
     thread.start()
     try:
-        yield sender.send
-    except BaseException:
+        try:
+            yield sender.send
+        except BaseException:
+            # What ends the search is told, and what is left unsent here is sent by the next.
+            with suppress(InfeasibleError):
+                sender.finish()
+            raise
+        sender.finish()
+    finally:
+        # Not before: until all is sent, others must see that somebody is here.
         leave.set()
         thread.join()
-        # What ends the search is told, and what is left unsent here is sent by the next.
-        with suppress(InfeasibleError):
-            sender.finish()
-        raise
-    leave.set()
-    thread.join()
-    sender.finish()
 
 
 def send_left(search: Path) -> None:
@@ -158,8 +159,8 @@ class _Sender:
         is_whole = f"{prefix}/{mirror.WHOLE}" in there
         for file in sorted(folder.rglob("*")):
             name = f"{prefix}/{file.relative_to(folder).as_posix()}"
-            is_result = file.parent == folder
-            if (is_result and is_whole) or not file.is_file() or file.suffix in _UNFINISHED:
+            # Of a run that is whole there, its worker has sent all, and dropped the rest.
+            if is_whole or not file.is_file() or file.suffix in _UNFINISHED:
                 continue
             if file.name not in (METRICS, RECEIPT) and there.get(name) != file.stat().st_size:
                 self._put(file)

@@ -103,8 +103,9 @@ def unpack(
     ranks = content["ranks"]
     if len(ranks) != context.world_size and not plan.place.elastic:
         raise TrainingError(
-            f"resources.num_workers: the checkpoint is of {len(ranks)} workers "
-            f"(got {context.world_size})"
+            f"resources.num_workers: the checkpoint was written by {len(ranks)} workers "
+            f"(got {context.world_size}); set resources.min_workers, as it was then, or train "
+            "with --fresh"
         )
     state.load_state_dict(content["state"])
     state.parts = content["parts"]

@@ -509,11 +509,8 @@ def test_a_pause_brings_back_what_is_trained(
         for lane in ("gone", "doomed", "well"):
             await broker.join(lane, "first", {"nodes": {f"id-{lane}": lane}})
             await broker.next_assignment(lane, "first", 0)
-        assert await broker.list_nodes() == {
-            "id-gone": "gone",
-            "id-doomed": "doomed",
-            "id-well": "well",
-        }
+        names = {"id-gone": "gone", "id-doomed": "doomed", "id-well": "well"}
+        assert await broker.list_nodes() == (names, True)
         pausing = asyncio.create_task(broker.pause(["id-gone"], ["id-doomed"]))
         await broker.wait_for_stop("well", "first")
         verdict = await broker.report("well", "first", plans[2]["run_id"], 1, {"a": 1.0})
@@ -563,3 +560,28 @@ def test_a_death_is_noted_once_the_lane_is_up_again(
         (plans[0]["run_id"], "died"),
         (plans[1]["run_id"], "preempted"),
     ]
+
+
+def test_a_pause_does_not_wait_for_lanes_that_fell_with_another(
+    tmp_path: Path, plans: list[dict[str, Any]]
+) -> None:
+    """Ray Train ends all workers of a job when one is gone: nobody brings their runs back."""
+
+    async def scene() -> list[bool]:
+        broker = Broker(str(tmp_path), ["lane 0", "lane 1", "lane 2"])
+        submitted = asyncio.create_task(broker.train(plans[:2]))
+        up = []
+        for lane in ("lane 0", "lane 1"):
+            await broker.join(lane, "first", {"nodes": {f"id-{lane}": lane}})
+            await broker.next_assignment(lane, "first", 0)
+            up.append((await broker.list_nodes())[1])
+        pausing = asyncio.create_task(broker.pause(["id-lane 0"], []))
+        await asyncio.sleep(0)
+        up.append(pausing.done())
+        await broker.charge("lane 0", [0], "the node is gone")
+        await broker.fall(["lane 0", "lane 1"])
+        await pausing
+        submitted.cancel()
+        return up
+
+    assert play(scene()) == [False, False, False]

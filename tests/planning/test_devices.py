@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import InfeasibleError
 from orchestrator.planning.cluster import Cluster, Device, Node
 from orchestrator.planning.lanes import LanePlan, LaneRequest
-from orchestrator.planning.placement import place_lanes
+from orchestrator.planning.placement import place_again, place_lanes
 from orchestrator.planning.refusals import explain_held, find_held
 
 
@@ -167,3 +167,31 @@ def test_a_rehearsal_computes_on_cpus() -> None:
     plan = place(machines, [0, 2])
 
     assert (seats(plan), plan.device, plan.backend) == (["a0", "a2"], "cpu", "gloo")
+
+
+def test_an_elastic_lane_takes_fewer_free_gpus_before_held_ones() -> None:
+    """It would wait otherwise, which it need not; one that is not elastic is planned whole."""
+    machines = Cluster(nodes=(node("a", "0", "1", held="0"),), address="a:1")
+
+    elastic = place(machines, workers=2, min_workers=1)
+
+    assert (seats(elastic), elastic.missing) == (["a1"], 1)
+    assert seats(place(machines, workers=2)) == ["a0 a1"]
+
+
+def test_lanes_grow_into_the_room_that_was_found_and_no_further() -> None:
+    """Of what the machines hold, others may have taken the rest."""
+    planned = place(ONE, most=4)
+    fewer = place_again(ONE, planned, (2, 1))
+
+    assert (fewer.lanes, fewer.missing_lanes) == (2, 2)
+    assert place_again(ONE, fewer, (3, 1)).lanes == 3
+    elastic = place(ONE, workers=4, min_workers=1)
+    cut = place_again(ONE, elastic, (1, 2))
+    assert (cut.workers, cut.missing, cut.request.workers) == (2, 2, 4)
+
+
+def test_too_few_gpus_for_an_elastic_lane_name_its_key() -> None:
+    """Lowering the other one would mend nothing."""
+    with pytest.raises(InfeasibleError, match=r"lower resources\.min_workers"):
+        place(ONE, [0], workers=4, min_workers=2)

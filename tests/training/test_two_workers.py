@@ -202,7 +202,7 @@ def test_a_run_that_is_not_elastic_keeps_its_number_of_workers(
     assert pair[0]["stopped"]["status"] == "stopped"
     assignment = make_assignment_in(folder / "stopped", world_size=2, place=OFTEN)
 
-    with pytest.raises(TrainingError, match=r"num_workers: the checkpoint is of 2 .*got 1"):
+    with pytest.raises(TrainingError, match=r"was written by 2 workers \(got 1\); set"):
         train(assignment, worker.context)
 
 
