@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.journey.conftest import answer_of, running
 
@@ -33,6 +34,23 @@ for line in sys.stdin:
     print(word, name, flush=True)
 cluster.shutdown()
 """
+
+
+PACED = """
+import time
+
+def paced_loss(logits, targets):
+    time.sleep(0.04)
+    return -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
+"""
+"""A loss of one's own that takes its time: a run lasts long enough on a fast machine too."""
+
+
+def write_paced(folder: Path, text: str) -> str:
+    """Write a spec whose loss is `pace:paced_loss`; its name."""
+    (folder / "pace.py").write_text(PACED)
+    (folder / "paced.yaml").write_text(text)
+    return "paced.yaml"
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from tests.journey.conftest import (
     wait_for,
     wait_for_text,
 )
-from tests.journey.nodes import ask, list_nodes, three_nodes
+from tests.journey.nodes import ask, list_nodes, three_nodes, write_paced
 
 SPEC = """\
 name: pins
@@ -187,7 +187,7 @@ def test_a_node_that_is_lost_costs_no_number(
 
 @pytest.mark.slow
 def test_fewer_machines_train_fewer_runs_until_others_come(
-    start: Start, storage: Path, machines: "subprocess.Popen[str]"
+    start: Start, tmp_path: Path, storage: Path, machines: "subprocess.Popen[str]"
 ) -> None:
     """Lanes on CPUs, which Ray places: one of two nodes is lost, the other trains one by one.
 
@@ -195,7 +195,10 @@ def test_fewer_machines_train_fewer_runs_until_others_come(
     """
     joined = {"RAY_ADDRESS": answer_of(machines), "RAY_AUTH_MODE": "disabled"}
     on_cpus = "resources={num_workers: 2, gpus_per_worker: 0}"
-    process = start("run", "pins.yaml", "training.epochs=400", on_cpus, **joined)
+    smoothing = "loss: {label_smoothing: {grid: [0, 0.4]}}"
+    spec = SPEC.replace(smoothing, "loss: {name: 'pace:paced_loss'}")
+    paced = write_paced(tmp_path, spec.replace("seeds: 1", "seeds: 2"))
+    process = start("run", paced, "training.epochs=400", on_cpus, **joined)
     journal = storage / "pins" / "1" / "journal.jsonl"
     wait_for(lambda: journal.exists() and journal.read_text().count('"epoch": 20,') == 2)
 

@@ -15,12 +15,13 @@ from tests.journey.conftest import (
     wait_for,
     wait_for_text,
 )
-from tests.journey.nodes import ask, three_nodes
+from tests.journey.nodes import ask, three_nodes, write_paced
 
 SPEC = """\
 name: elastic
 data: {dataset: digits, train_size: 200}
 model: {architecture: small_cnn, sync_batch_norm: true}
+loss: {name: "pace:paced_loss"}
 training: {epochs: 400}
 search: {seeds: 1}
 checkpoint: {every_steps: 7}
@@ -51,14 +52,14 @@ def test_a_run_goes_on_with_fewer_workers_and_grows_back(
 ) -> None:
     """Two workers, one, two again; plan, receipt and answer say it, and none takes it over."""
     joined = {"RAY_ADDRESS": answer_of(machines), "RAY_AUTH_MODE": "disabled"}
-    (tmp_path / "elastic.yaml").write_text(SPEC)
-    process = start("run", "elastic.yaml", **joined)
+    write_paced(tmp_path, SPEC)
+    process = start("run", "paced.yaml", **joined)
     journal = storage / "elastic" / "1" / "journal.jsonl"
     wait_for_text(journal, '"epoch": 20,')
 
     assert ask(machines, "kill a") == "kill a"
     wait_for(lambda: lane_sizes(journal) == [2, 1])
-    shown = orchestrate("plan", "elastic.yaml", "name=other", **joined)
+    shown = orchestrate("plan", "paced.yaml", "name=other", **joined)
     assert ask(machines, "add c") == "add c"
     out, err = process.communicate(timeout=250)
 
@@ -79,7 +80,7 @@ def check_records(orchestrate: Orchestrate, joined: dict[str, str]) -> None:
     again = orchestrate("rerun", "elastic/seed=0", **joined)
     assert (again.status, again.out) == (2, "")
     assert "cannot come out again; train its experiment once more with run --fresh" in again.err
-    planned = orchestrate("plan", "elastic.yaml", "name=other", **joined)
+    planned = orchestrate("plan", "paced.yaml", "name=other", **joined)
     assert "other#1" in planned.out
     assert "done" not in planned.out
 
@@ -94,10 +95,10 @@ def test_a_notice_moves_a_run_before_its_machine_goes(
     """
     (tmp_path / "notices").mkdir()
     spec = SPEC.replace("num_workers: 2, min_workers: 1, ", "")
-    (tmp_path / "elastic.yaml").write_text(spec)
+    write_paced(tmp_path, spec)
     with three_nodes(NOTICES=str(tmp_path / "notices")) as machines:
         joined = {"RAY_ADDRESS": answer_of(machines), "RAY_AUTH_MODE": "disabled"}
-        process = start("run", "elastic.yaml", **joined)
+        process = start("run", "paced.yaml", **joined)
         journal = storage / "elastic" / "1" / "journal.jsonl"
         wait_for_text(journal, '"epoch": 20,')
         Path(find_notice(journal)).touch()
@@ -110,7 +111,7 @@ def test_a_notice_moves_a_run_before_its_machine_goes(
     assert receipt["interruptions"] == {"preemptions": 1, "deaths": 0}
     (resumed,) = (note for note in receipt["notes"] if note["note"] == "resumed")
     assert resumed["checkpoint"]
-    alone = orchestrate("run", "elastic.yaml", "name=quiet", "--fresh")
+    alone = orchestrate("run", "paced.yaml", "name=quiet", "--fresh")
     assert alone.status == 0, alone.err
     quiet = (storage / "quiet" / "1" / "journal.jsonl").read_text()
     assert list(digests(journal.read_text()).values()) == list(digests(quiet).values())
