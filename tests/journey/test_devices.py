@@ -198,7 +198,7 @@ def test_fewer_machines_train_fewer_runs_until_others_come(
     smoothing = "loss: {label_smoothing: {grid: [0, 0.4]}}"
     spec = SPEC.replace(smoothing, "loss: {name: 'pace:paced_loss'}")
     paced = write_paced(tmp_path, spec.replace("seeds: 1", "seeds: 2"))
-    process = start("run", paced, "training.epochs=400", on_cpus, **joined)
+    process = start("run", paced, "training.epochs=250", on_cpus, **joined)
     journal = storage / "pins" / "1" / "journal.jsonl"
     wait_for(lambda: journal.exists() and journal.read_text().count('"epoch": 20,') == 2)
 

@@ -22,7 +22,7 @@ name: elastic
 data: {dataset: digits, train_size: 200}
 model: {architecture: small_cnn, sync_batch_norm: true}
 loss: {name: "pace:paced_loss"}
-training: {epochs: 400}
+training: {epochs: 250}
 search: {seeds: 1}
 checkpoint: {every_steps: 7}
 resources: {num_workers: 2, min_workers: 1, cpus_per_worker: 2, gpus_per_worker: 0}
