@@ -186,6 +186,7 @@ def test_a_node_that_is_lost_costs_no_number(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_fewer_machines_train_fewer_runs_until_others_come(
     start: Start, tmp_path: Path, storage: Path, machines: "subprocess.Popen[str]"
 ) -> None:

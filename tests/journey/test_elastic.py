@@ -17,6 +17,7 @@ from tests.journey.conftest import (
 )
 from tests.journey.nodes import ask, three_nodes, write_paced
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SPEC = """\
 name: elastic
 data: {dataset: digits, train_size: 200}
@@ -42,7 +43,6 @@ def lane_sizes(journal: Path) -> list[int]:
     return [entry["facts"]["world_size"] for entry in entries if entry["kind"] == "lane"]
 
 
-@pytest.mark.slow
 def test_a_run_goes_on_with_fewer_workers_and_grows_back(
     start: Start,
     orchestrate: Orchestrate,
@@ -85,7 +85,6 @@ def check_records(orchestrate: Orchestrate, joined: dict[str, str]) -> None:
     assert "done" not in planned.out
 
 
-@pytest.mark.slow
 def test_a_notice_moves_a_run_before_its_machine_goes(
     start: Start, orchestrate: Orchestrate, tmp_path: Path, storage: Path
 ) -> None:
