@@ -244,5 +244,5 @@ def test_who_waits_for_others_says_so(start: Start, running_ray: str) -> None:
         waiting = next(line for line in lines if "waiting" in line)
 
     out, err = process.communicate(timeout=100)
-    assert waiting == ("waiting for room: 0 of 2 CPUs are free, and 2 runs at a time need 2\n")
+    assert waiting == "waiting for room: 0 of 2 CPUs are free, and 2 runs at a time need 2\n"
     assert process.returncode == 0, err + out
