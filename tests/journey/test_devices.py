@@ -17,6 +17,7 @@ from tests.journey.conftest import (
     Start,
     answer_of,
     digests,
+    interrupt,
     running,
     wait_for,
     wait_for_text,
@@ -106,7 +107,7 @@ def test_searches_of_a_running_ray_do_not_share_a_gpu(
     """
     joined = {"RAY_ADDRESS": declared_ray}
     first = start(
-        "run", "pins.yaml", "name=first", "training.epochs=600",
+        "run", "pins.yaml", "name=first", "training.epochs=3000",
         "resources.visible_devices=[0, 2]", **joined,
     )  # fmt: skip
     wait_for_text(storage / "first" / "1" / "journal.jsonl", '"kind": "epoch"')
@@ -128,13 +129,16 @@ def test_searches_of_a_running_ray_do_not_share_a_gpu(
     assert "wait with --wait MINUTES" in refused.err
     assert not (storage / "third").exists()
     assert first.poll() is None
-    waited = orchestrate(*third, "--wait", "4", **joined)
-    out, err = first.communicate(timeout=100)
+    waiting = start(*third, "--wait", "4", **joined)
+    assert waiting.stdout is not None
+    told = next(line for line in iter(waiting.stdout.readline, "") if "giving" in line)
+    interrupt(first)
+    _, err = waiting.communicate(timeout=100)
 
-    assert first.returncode == 0, err + out
-    assert waited.status == 0, waited.err
-    assert "is held by first#1" in waited.out
-    assert "; giving up in " in waited.out
+    assert waiting.returncode == 0, err
+    assert "is held by first#1" in told
+    assert "; giving up in " in told
+    assert first.wait(100) == 130
     assert seen(storage, "first/1") == {"lane 0": ["0"], "lane 1": ["2"]}
     assert seen(storage, "second/1") == {"lane 0": ["1"], "lane 1": ["3"]}
     assert seen(storage, "third/1") == {"lane 0": ["3"], "lane 1": ["2"]}
