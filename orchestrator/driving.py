@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
-from orchestrator.errors import InfeasibleError, LostRayError
+from orchestrator.errors import InfeasibleError, LostRayError, MachinesChangedError
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.search_plan import RERUN, SearchPlan
 from orchestrator.setbacks import ENDED, Setbacks
@@ -109,7 +109,7 @@ class Drive:
                 self._watch.lost(str(error))
                 self._tick()
                 if self._cluster.address:
-                    self._move(getattr(error, "room", None))
+                    self._move(error.room if isinstance(error, MachinesChangedError) else None)
 
     def _move(self, room: tuple[int, int] | None) -> None:
         """Place what is left on the machines that there are now, in this room at most."""

@@ -50,6 +50,7 @@ def settle(
         patience = Patience(seconds=max(GROWTH_S, 60 * wait_min), told=watch.waiting)
         make_room(plan.lanes, patience)
         cluster = look()
-        lanes = place_again(cluster, plan.lanes)
+        # A GPU that is held is waited for, or refused by its holder's name, when all begins.
+        lanes = place_again(cluster, plan.lanes, takes_held=True)
     refuse_unshared(cluster, lanes, plan.folder.parents[1])
     return cluster, replace(plan, lanes=lanes)

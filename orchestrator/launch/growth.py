@@ -1,4 +1,4 @@
-"""What an autoscaler may still add to a cluster, and how it is brought to do so."""
+"""Room that lanes lack: what an autoscaler may still add, and how Ray is asked for it."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +12,6 @@ from orchestrator.launch.environment import HEAD_FILE
 from orchestrator.planning.cluster import Device, Node, word_count
 from orchestrator.planning.lanes import LanePlan
 from orchestrator.planning.placement import place_again
-from orchestrator.planning.refusals import find_held
 
 GROWTH_S: Final = 900.0
 """How long a node may take until it has joined: a machine, its installation, its Ray."""
@@ -165,13 +164,10 @@ class Regrowth:
         there = self._lanes
         lanes, workers = there.lanes, there.workers
         room = (lanes, workers + rooms) if there.missing else (lanes + rooms, workers)
-        cluster = look()
         try:
-            grown = place_again(cluster, there, room)
+            grown = place_again(look(), there, room)
         except InfeasibleError:
-            # Something has gone in this very moment: whoever watches the nodes will tell.
-            return ""
-        if find_held(cluster, grown):
+            # Others were quicker, or something has gone: whoever watches the nodes will tell.
             return ""
         self.room = grown.lanes, grown.workers
         if grown.workers > workers:

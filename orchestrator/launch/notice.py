@@ -66,21 +66,23 @@ def _fetch(url: str, headers: dict[str, str], *, method: str = "GET") -> str:
 
 
 def _watch(source: str) -> None:
-    drained = False
-    while not drained:
+    is_told = False
+    while not is_told:
         time.sleep(_EVERY_S)
         if notice := read_notice(source):
             # A Ray that is too busy to be told is told again.
             with suppress(Exception):
-                drain_node(notice)
-                drained = True
+                is_told = drain_node(notice)
 
 
-def drain_node(notice: str) -> None:
+def drain_node(notice: str) -> bool:
     """Tell Ray that this node will go; one that drains already goes on draining.
 
     Args:
         notice: Why, for Ray's own records.
+
+    Returns:
+        Whether Ray lets it drain.
     """
     import ray
     from ray.core.generated import autoscaler_pb2
@@ -89,7 +91,8 @@ def drain_node(notice: str) -> None:
     client = ray._raylet.GcsClient(address=here.gcs_address)
     reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
     deadline_ms = int((time.time() + _DEADLINE_S) * 1000)
-    client.drain_node(here.get_node_id(), reason, notice, deadline_ms)
+    is_accepted, _ = client.drain_node(here.get_node_id(), reason, notice, deadline_ms)
+    return bool(is_accepted)
 
 
 def list_draining() -> set[str]:

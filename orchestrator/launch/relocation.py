@@ -13,7 +13,6 @@ from orchestrator.launch.growth import Regrowth, make_room
 from orchestrator.planning.cluster import Cluster
 from orchestrator.planning.lanes import LanePlan
 from orchestrator.planning.placement import place_again
-from orchestrator.planning.refusals import find_held
 
 RETURN_S: Final = 900.0
 """How long a machine that is gone is waited for, or another in its place."""
@@ -97,7 +96,7 @@ def place_anew(
     while True:
         cluster = look()
         try:
-            placed = _place(cluster, lanes, room)
+            placed = place_again(cluster, lanes, room)
             refuse_unshared(cluster, placed, storage)
         except InfeasibleError as error:
             left_s = deadline - time.monotonic()
@@ -110,10 +109,3 @@ def place_anew(
             time.sleep(_LOOK_EVERY_S)
         else:
             return cluster, placed
-
-
-def _place(cluster: Cluster, lanes: LanePlan, room: tuple[int, int] | None) -> LanePlan:
-    placed = place_again(cluster, lanes, room)
-    if held := find_held(cluster, placed):
-        raise InfeasibleError("; ".join(held))
-    return placed

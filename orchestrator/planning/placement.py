@@ -9,7 +9,7 @@ from orchestrator.errors import InfeasibleError
 from orchestrator.planning.cluster import Cluster, Device, Node, word_count
 from orchestrator.planning.devices import KEY, NodeDevices, check_pins, find_visible
 from orchestrator.planning.lanes import LanePlan, LaneRequest, Seat
-from orchestrator.planning.refusals import explain_misfit
+from orchestrator.planning.refusals import explain_misfit, find_held
 
 
 def place_lanes(cluster: Cluster, asked: LaneRequest, *, most: int) -> LanePlan:
@@ -34,7 +34,11 @@ def place_lanes(cluster: Cluster, asked: LaneRequest, *, most: int) -> LanePlan:
 
 
 def place_again(
-    cluster: Cluster, planned: LanePlan, room: tuple[int, int] | None = None
+    cluster: Cluster,
+    planned: LanePlan,
+    room: tuple[int, int] | None = None,
+    *,
+    takes_held: bool = False,
 ) -> LanePlan:
     """The lanes of a plan on the machines that there are now, as many as there is room for.
 
@@ -43,14 +47,18 @@ def place_again(
         planned: The lanes, with those that it lacks.
         room: Lanes, and workers of each, at most: others may use the machines too. None for
             whatever the machines hold.
+        takes_held: Whether to plan for GPUs that others hold, where no lane fits the free ones.
 
     Raises:
-        InfeasibleError: As for `place_lanes`.
+        InfeasibleError: As for `place_lanes`; or others hold GPUs that it would take.
     """
     lanes, asked = planned.lanes + planned.missing_lanes, planned.request
     most, workers = room or (lanes, asked.workers)
     fewer = replace(asked, workers=min(asked.workers, max(workers, asked.min_workers or 0)))
     placed = place_lanes(cluster, fewer, most=min(lanes, most))
+    held = find_held(cluster, placed)
+    if held and not takes_held:
+        raise InfeasibleError("; ".join(held))
     return replace(
         placed,
         missing_lanes=lanes - placed.lanes,

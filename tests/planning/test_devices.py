@@ -195,3 +195,14 @@ def test_too_few_gpus_for_an_elastic_lane_name_its_key() -> None:
     """Lowering the other one would mend nothing."""
     with pytest.raises(InfeasibleError, match=r"lower resources\.min_workers"):
         place(ONE, [0], workers=4, min_workers=2)
+
+
+def test_lanes_that_move_take_no_gpu_that_others_hold() -> None:
+    """A machine is waited for, or made, before a search that trains there is disturbed."""
+    planned = place(ONE, most=1)
+    machines = Cluster(nodes=(node("a", "0", held="0"),), address="a:1")
+
+    with pytest.raises(InfeasibleError, match=r"^GPU 0 of a is held by other#1$"):
+        place_again(machines, planned)
+
+    assert seats(place_again(machines, planned, takes_held=True)) == ["a0"]
