@@ -49,7 +49,7 @@ def pixels_by_sample(images: ImageSet, plan: DataPlan, **options: Any) -> dict[i
     return dict(zip(order, torch.cat([batch.images for batch in batches]), strict=True))
 
 
-def same(first: list[Batch], second: list[Batch]) -> None:
+def assert_same(first: list[Batch], second: list[Batch]) -> None:
     """Fail unless two epochs agree to the bit."""
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one.images, other.images)
@@ -88,7 +88,7 @@ def test_loader_processes_change_nothing(
     here, there = load(coloured, plan), load(coloured, plan, loader_workers=workers)
 
     for epoch in (1, 2):
-        same(list(here.epoch(epoch)), list(there.epoch(epoch)))
+        assert_same(list(here.epoch(epoch)), list(there.epoch(epoch)))
     there.close()
 
 
@@ -232,7 +232,7 @@ def test_a_dry_run_takes_the_first_batches(make_plan: MakePlan, coloured: ImageS
     plan = make_plan(batch_size=5)
 
     limited = one_epoch(coloured, plan, limit_batches=2)
-    same(limited, one_epoch(coloured, plan)[:2])
+    assert_same(limited, one_epoch(coloured, plan)[:2])
     assert len(evaluate(coloured, plan, batch_size=5, limit=15)) == 3
 
 
@@ -243,7 +243,7 @@ def test_overfitting_takes_the_same_batches_in_every_epoch(
     loader = load(coloured, make_plan(batch_size=5), overfit_batches=2)
 
     assert loader.sizes == (5, 5)
-    same(list(loader.epoch(1)), list(loader.epoch(7)))
+    assert_same(list(loader.epoch(1)), list(loader.epoch(7)))
 
 
 def test_an_epoch_may_be_left_before_its_end(make_plan: MakePlan, coloured: ImageSet) -> None:
@@ -253,7 +253,7 @@ def test_an_epoch_may_be_left_before_its_end(make_plan: MakePlan, coloured: Imag
 
     next(iter(loader.epoch(1)))
 
-    same(list(loader.epoch(2)), one_epoch(coloured, plan, epoch=2))
+    assert_same(list(loader.epoch(2)), one_epoch(coloured, plan, epoch=2))
     loader.close()
 
 
@@ -290,8 +290,8 @@ def test_the_next_epochs_first_batches_are_read_ahead(
     loader.close()
 
     assert ahead == read
-    same(first, one_epoch(coloured, make_plan(batch_size=12)))
-    same(second, one_epoch(coloured, make_plan(batch_size=12), epoch=2))
+    assert_same(first, one_epoch(coloured, make_plan(batch_size=12)))
+    assert_same(second, one_epoch(coloured, make_plan(batch_size=12), epoch=2))
 
 
 def test_an_epoch_goes_on_in_its_middle(make_plan: MakePlan, coloured: ImageSet) -> None:
@@ -303,9 +303,9 @@ def test_an_epoch_goes_on_in_its_middle(make_plan: MakePlan, coloured: ImageSet)
     first = next(iter(loader.epoch(1)))
     rest = list(loader.epoch(1, start=1))
 
-    same([first, *rest], whole)
-    same(list(loader.epoch(1, start=4)), whole[4:])
-    same(list(loader.epoch(1)), whole)
+    assert_same([first, *rest], whole)
+    assert_same(list(loader.epoch(1, start=4)), whole[4:])
+    assert_same(list(loader.epoch(1)), whole)
     loader.close()
 
 
@@ -376,7 +376,7 @@ def test_own_steps_may_draw_from_any_generator(
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
 
-    same(first, one_epoch(own, plan, loader_workers=2))
+    assert_same(first, one_epoch(own, plan, loader_workers=2))
     assert len({tuple(image.flatten().tolist()) for image in first[0].images}) == 8
 
 
@@ -445,7 +445,7 @@ def test_images_in_memory_are_taken_as_they_are(
     """Steps that change nothing and no steps give the same batches, to the bit."""
     still = make_plan(("Resize", {"size": 8}), ("CenterCrop", {"size": 8}), batch_size=9)
 
-    same(one_epoch(coloured, still), one_epoch(coloured, make_plan(batch_size=9)))
+    assert_same(one_epoch(coloured, still), one_epoch(coloured, make_plan(batch_size=9)))
 
 
 def test_a_selection_reads_its_own_rows(make_plan: MakePlan) -> None:
